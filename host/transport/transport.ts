@@ -1,0 +1,160 @@
+// The durable, partitioned log under everything: topics, offsets, transactions, checkpoints. Two implementations:
+// embedded (host/transport/embedded) and Kafka (host/transport/kafka). One test suite runs against both.
+// Runs on: bridge and control threads. Every byte handed in belongs to the transport until the promise settles.
+
+export interface TopicSpec {
+  name: string
+  /** 1 unless given; 1 … 1,024. */
+  partitions?: number
+  retentionMs?: number
+  retentionBytes?: number
+  compact?: boolean
+}
+
+export interface TopicInfo {
+  name: string
+  partitions: number
+  retentionMs?: number
+  retentionBytes?: number
+  compact: boolean
+  createdAt: number
+}
+
+export interface PartitionOffsets {
+  partition: number
+  earliest: bigint
+  /** The offset that the next committed record gets. */
+  latest: bigint
+}
+
+/** Where a reader begins. */
+export type ReadFrom =
+  | { at: 'earliest' }
+  | { at: 'latest' }
+  | { at: 'offset'; offset: bigint }
+  | { at: 'time'; timestampMs: number }
+
+export interface ReadResult {
+  /** Whole data records; `sourceOffset` of each is its offset, `source` is 0. The caller owns the bytes. */
+  frames: Uint8Array
+  records: number
+  /** Read on from here; may skip offsets. */
+  next: bigint
+  /** The offset after the last committed record at the time of the read. */
+  latest: bigint
+}
+
+/** Names one slot of one pipeline in one incarnation: transactions and checkpoints belong to it. */
+export interface SlotId {
+  tenant: string
+  pipeline: string
+  slot: number
+}
+
+/** The state of one operator instance between two calls. */
+export interface Snapshot {
+  component: string
+  /** 0 … parallelism - 1 */
+  instance: number
+  digest: string
+  /** Values of the exported mutable globals by export name; i64 as decimal text. */
+  globals: Record<string, number | string>
+  /** Linear memory, a multiple of 64 KiB; transferred. */
+  memory: Uint8Array
+}
+
+/** A durable, consistent pair {source positions, operator states} at one barrier. */
+export interface Checkpoint {
+  epoch: number
+  /** ms since 1970 */
+  createdAt: number
+  revision: number
+  /** Bytes of the states as kept (after page comparison and compression). */
+  bytes: number
+  /** JSON: positions of sources and emitters, sequences, ended inputs, timers, settings, reason … of the slot's owner. */
+  meta: unknown
+  snapshots: Snapshot[]
+}
+
+export type CheckpointSummary = Omit<Checkpoint, 'meta' | 'snapshots'> & { savepoint?: string }
+
+export interface SlotCommit {
+  slot: SlotId
+  epoch: number
+  revision: number
+  meta: unknown
+  snapshots: Snapshot[]
+  /** Keeps it under this name until it is removed. */
+  savepoint?: string
+  /** The appends staged under this id become visible in the same transaction. */
+  transaction?: string
+  /** Offsets published under a group's name, for people and tools that look at the group. */
+  offsets?: { group: string; topic: string; partition: number; offset: bigint }[]
+  /** How many checkpoints stay besides savepoints; 3 unless given. */
+  keep?: number
+}
+
+export interface AppendOptions {
+  /** Staged: invisible until a `commit` names the same id; gone with `abort` or a crash. */
+  transaction?: string
+  /** A pipeline's own topic, made with one partition on its first write. */
+  create?: boolean
+}
+
+export interface Transport {
+  readonly kind: 'embedded' | 'kafka'
+
+  /** @throws SpqrError ALREADY_EXISTS */
+  createTopic(spec: TopicSpec): Promise<TopicInfo>
+  /** @throws SpqrError NOT_FOUND */
+  deleteTopic(name: string): Promise<void>
+  /** Topics whose name begins with `prefix`, by name; none missing, none twice. */
+  listTopics(prefix: string): Promise<TopicInfo[]>
+  topic(name: string): Promise<TopicInfo | undefined>
+
+  /**
+   * Adds whole data records to one partition, in order, all or none.
+   * @param frames records in the layout of wasm-operators/abi.ts; sequence, source and port are ignored
+   * @returns the offset of the first, once a crash no longer loses them (staged ones: once staged, 0n)
+   * @throws SpqrError NOT_FOUND, TRANSPORT_UNAVAILABLE (retriable), RECORD_TOO_LARGE
+   */
+  append(topic: string, partition: number, frames: Uint8Array, records: number, options?: AppendOptions): Promise<bigint>
+
+  /**
+   * What is there now from `offset`, possibly nothing; never waits. An offset before the earliest reads from the earliest,
+   * one past the latest is an error.
+   * @throws SpqrError NOT_FOUND, INVALID_STATE (offset out of range), TRANSPORT_UNAVAILABLE (retriable)
+   */
+  read(topic: string, partition: number, offset: bigint, bytesMax: number): Promise<ReadResult>
+
+  /** The offset where reading from there begins. @throws SpqrError NOT_FOUND */
+  offsetOf(topic: string, partition: number, from: ReadFrom): Promise<bigint>
+
+  /** Earliest and latest of every partition. @throws SpqrError NOT_FOUND */
+  offsets(topic: string): Promise<PartitionOffsets[]>
+
+  /** Calls `onAppend` soon after records became readable in the topic (which need not exist yet). @returns ends it */
+  watch(topic: string, onAppend: (partition: number) => void): () => void
+
+  /** Committed offsets of a group in a topic. */
+  groupOffsets(group: string, topic: string): Promise<Map<number, bigint>>
+
+  /** Stores a checkpoint, publishes a transaction's records and a group's offsets: all of it or nothing. */
+  commit(commit: SlotCommit): Promise<CheckpointSummary>
+  /** Drops what is staged under the id. */
+  abort(transaction: string): Promise<void>
+
+  /** The named, or the newest, checkpoint that is whole. @throws SpqrError NOT_FOUND, INVALID_STATE (damaged, says which) */
+  checkpoint(slot: SlotId, which?: { savepoint: string } | { epoch: number }): Promise<Checkpoint | undefined>
+  checkpoints(slot: SlotId): Promise<CheckpointSummary[]>
+  /** Copies a savepoint (or the newest checkpoint) of one slot to another, under the same name. */
+  copyCheckpoint(from: SlotId, to: SlotId, savepoint?: string): Promise<CheckpointSummary>
+  /** Removes every checkpoint and savepoint of the pipeline's slots, or just one savepoint. */
+  deleteCheckpoints(tenant: string, pipeline: string, savepoint?: string): Promise<void>
+
+  /** Drains and closes. */
+  stop(): Promise<void>
+}
+
+/** The partition of a record with this key; the same as Kafka's default partitioner (murmur2). */
+export type Partitioner = (key: Uint8Array, partitions: number) => number
