@@ -65,4 +65,6 @@ export interface Plan {
   startFrom?: StartFrom
   /** Created paused: nothing flows until `resume`. */
   paused?: boolean
+  /** A fork: its `http` sources follow the ingest topics of this pipeline and take nothing of their own. */
+  forkOf?: string
 }
