@@ -183,8 +183,8 @@ export class RecordBuffer {
    * @returns where the key's bytes begin in `bytes`; the record itself begins RECORD_HEADER_BYTES before
    */
   begin(keyBytes: number, headersBytes: number, valueBytes: number, timestamp: number): number {
-    const keyed = keyBytes < 0 ? 0 : keyBytes
-    const valued = valueBytes < 0 ? 0 : valueBytes
+    const keyed = Math.max(keyBytes, 0)
+    const valued = Math.max(valueBytes, 0)
     const bytes = recordBytes(keyed, headersBytes, valued)
     this.reserve(bytes)
     const at = this.length
@@ -212,12 +212,7 @@ export class RecordBuffer {
   add(record: PlainRecord): void {
     const headers = record.headers?.length ? encodeHeaders(record.headers) : undefined
     const start = this.length
-    let at = this.begin(
-      record.key?.length ?? -1,
-      headers?.length ?? 0,
-      record.value?.length ?? -1,
-      record.timestamp,
-    )
+    let at = this.begin(record.key?.length ?? -1, headers?.length ?? 0, record.value?.length ?? -1, record.timestamp)
     if (record.key) this.bytes.set(record.key, at)
     at += record.key?.length ?? 0
     if (headers) this.bytes.set(headers, at)

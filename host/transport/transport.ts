@@ -118,7 +118,13 @@ export interface Transport {
    * @returns the offset of the first, once a crash no longer loses them (staged ones: once staged, 0n)
    * @throws SpqrError NOT_FOUND, TRANSPORT_UNAVAILABLE (retriable), RECORD_TOO_LARGE
    */
-  append(topic: string, partition: number, frames: Uint8Array, records: number, options?: AppendOptions): Promise<bigint>
+  append(
+    topic: string,
+    partition: number,
+    frames: Uint8Array,
+    records: number,
+    options?: AppendOptions,
+  ): Promise<bigint>
 
   /**
    * What is there now from `offset`, possibly nothing; never waits. An offset before the earliest reads from the earliest,

@@ -1,0 +1,430 @@
+// One sandbox of an operator in one pipeline, and the call as a transaction: a call that faults has never been.
+// Runs on: compute. Linear memory is the guest's; snapshot and call log are ours.
+//
+// Undo: the last snapshot of memory and mutable globals, plus the input since then. After a fault the snapshot is put back and
+// the kept calls run again with their output discarded; guests are deterministic, so it is the same state.
+
+import {
+  ABI_VERSION,
+  CHANGE_RESET,
+  FAULT_INVALID_RECORD,
+  MAILBOX_INPUT,
+  MAILBOX_OUTPUT,
+  MAILBOX_OUTPUT_BYTES,
+  MAILBOX_PORTS_HIGH,
+  MAILBOX_PORTS_LOW,
+  MAILBOX_PROGRESS,
+} from '../record/record.ts'
+import { CALL_CONFIGURE, CALL_FLUSH, CALL_PROCESS, CALL_WATERMARK, CallLog } from './call-log.ts'
+import { type Fault, faultOf, GuestAbort } from './fault.ts'
+import { guestImports, runAs } from './imports.ts'
+
+/** Regions before the first record: idle instances stay small. */
+const REGION_BYTES_IDLE = 4 << 10
+/** Regions from the first record on. */
+export const REGION_BYTES = 128 << 10
+
+/** An instance's snapshots may take this share of its time. */
+const SNAPSHOT_SHARE = 0.05
+/** ms to copy one byte, a first guess; measured from then on. */
+const COPY_MS_PER_BYTE = 0.05 / (1 << 20)
+
+/** A compiled, admitted module and what is known of it. */
+export interface LoadedModule {
+  digest: string
+  module: WebAssembly.Module
+  /** Exports added by admission that hold the mutable globals. */
+  globals: string[]
+  memoryBytesMax: number
+}
+
+export interface InstanceLimits {
+  /** Fuel of one call with many records, about 5 ms. */
+  fuelPerCall: number
+  /** Fuel of a call with one record. */
+  fuelPerRecord: number
+  outputBytesPerRecord: number
+}
+
+/** What an instance needs of its node. */
+export interface InstanceOwner {
+  /** The guest hands over whole records; throws GuestAbort where they are none or are too many. */
+  emitted(bytes: Uint8Array, from: number, to: number): void
+  /** The guest did not process the record at this offset of the input. */
+  rejected(inputOffset: number, message: string): void
+  logged(level: number, text: string): void
+}
+
+interface GuestExports {
+  memory: WebAssembly.Memory
+  spqr_abi(): number
+  spqr_start?(): void
+  allocate(inputBytes: number, outputBytes: number): number
+  configure(bytes: number): number
+  process(bytes: number): number
+  flush(): number
+  watermark(eventTimeMs: number): number
+}
+
+export class Instance {
+  readonly loaded: LoadedModule
+  readonly limits: InstanceLimits
+  readonly owner: InstanceOwner
+  /** View of linear memory; made anew when it grew. */
+  bytes!: Uint8Array
+  words!: Int32Array
+  /** The fault of the last call that had one. */
+  fault: Fault | null = null
+  /** flush_now was called. */
+  wantsFlush = false
+  /** Output is dropped: a replay of calls whose output is published already. */
+  replaying = false
+  /** The next calls hold one record each: the budget of a record counts. */
+  alone = false
+  fuelUsed = 0
+  busyMs = 0
+  /** Fixed during a call. */
+  clock = 0
+  seed = 1
+
+  private exports!: GuestExports
+  private fuel: WebAssembly.Global | undefined
+  private depth: WebAssembly.Global | undefined
+  private globals: WebAssembly.Global[] = []
+  private mailbox = 0
+  private inputCapacity = 0
+  private input = 0
+  private portsLow = -1
+  private portsHigh = -1
+
+  private snapshot: Uint8Array | null = null
+  private snapshotGlobals: (number | bigint)[] = []
+  private snapshotRegions = 0
+  private readonly log = new CallLog()
+  private busySinceSnapshotMs = 0
+  private configured = false
+  private snapshotMs = 0
+
+  constructor(loaded: LoadedModule, limits: InstanceLimits, owner: InstanceOwner) {
+    this.loaded = loaded
+    this.limits = limits
+    this.owner = owner
+    this.instantiate()
+  }
+
+  get memoryBytes(): number {
+    return this.exports.memory.buffer.byteLength
+  }
+
+  /** Largest input of one call. */
+  get inputBytesMax(): number {
+    return Math.max(this.inputCapacity, REGION_BYTES)
+  }
+
+  get progress(): number {
+    return this.words[(this.mailbox + MAILBOX_PROGRESS) >> 2]! >>> 0
+  }
+
+  /** Says which output ports have a consumer, from the next call on. */
+  connect(portsLow: number, portsHigh: number): void {
+    this.portsLow = portsLow
+    this.portsHigh = portsHigh
+  }
+
+  /** Runs the module's own top level, makes the regions. @returns false: `fault` says why */
+  start(): boolean {
+    return this.guarded(this.limits.fuelPerRecord, () => {
+      this.exports.spqr_start?.()
+      if (this.exports.spqr_abi() !== ABI_VERSION) throw new GuestAbort('OPERATOR_TRAP', 'another ABI version')
+      this.allocate(REGION_BYTES_IDLE)
+    })
+  }
+
+  /**
+   * Gives the guest its settings, at the start and at each change.
+   * @returns CHANGE_KEEP, CHANGE_RESET or, where it faulted and is undone, a negative number
+   */
+  configure(settings: Uint8Array): number {
+    if (!this.prepareRegions(settings.length)) return -2
+    if (this.configured) this.takeSnapshot()
+    this.bytes.set(settings, this.input)
+    const change = this.run(CALL_CONFIGURE, settings.length, this.limits.fuelPerRecord)
+    if (change < 0) {
+      if (this.configured) this.restoreSnapshot()
+      return change
+    }
+    this.configured = true
+    // A configuration is not logged: the next call begins with a snapshot of its own.
+    this.forget()
+    return change
+  }
+
+  /**
+   * Where to copy the input of the next `process` to in `bytes`.
+   * @returns -1: `fault` says why it cannot take as many bytes
+   */
+  inputFor(bytes: number): number {
+    return this.prepareRegions(bytes) ? this.input : -1
+  }
+
+  /**
+   * Processes the records that stand at `inputFor`. // hot
+   * @returns bytes consumed; negative: it faulted, call `undo` before anything else
+   */
+  process(bytes: number): number {
+    const consumed = this.invoke(CALL_PROCESS, bytes)
+    if (consumed < 0) return consumed
+    if (consumed === 0 || consumed > bytes || (consumed & 7) !== 0) {
+      this.fault = { code: 'OPERATOR_TRAP', message: `process consumed ${consumed} of ${bytes} bytes`, stack: '' }
+      return -2
+    }
+    return consumed
+  }
+
+  flush(): number {
+    return this.invoke(CALL_FLUSH, 0)
+  }
+
+  watermark(eventTimeMs: number): number {
+    this.seed = eventTimeMs
+    return this.invoke(CALL_WATERMARK, 0)
+  }
+
+  /** Input of the call that faulted, a copy; before `undo`. */
+  faultedInput(bytes: number): Uint8Array {
+    const end = this.log.length
+    return this.log.bytes.slice(end - bytes, end)
+  }
+
+  /** Brings back the state before the call that faulted. */
+  undo(): void {
+    const fault = this.fault
+    this.log.dropLast()
+    this.restoreSnapshot()
+    this.replaying = true
+    let from = 0
+    for (let i = 0; i < this.log.count; i++) {
+      const to = this.log.ends[i]!
+      if (to > from && this.prepareRegions(to - from)) this.bytes.set(this.log.bytes.subarray(from, to), this.input)
+      this.clock = this.log.clocks[i]!
+      this.seed = this.log.seeds[i]!
+      this.run(this.log.kinds[i]!, to - from, this.limits.fuelPerRecord)
+      from = to
+    }
+    this.replaying = false
+    this.fault = fault
+    // Faults come in groups: from here on the next undo is one copy.
+    this.takeSnapshot()
+  }
+
+  /** Memory and globals as they are now, between two calls; the copy is the caller's. */
+  image(): { memory: Uint8Array; globals: Record<string, number | string> } {
+    const globals: Record<string, number | string> = {}
+    this.loaded.globals.forEach((name, i) => {
+      const value: unknown = this.globals[i]!.value
+      globals[name] =
+        typeof value === 'bigint'
+          ? value.toString()
+          : Object.is(value, -0)
+            ? '-0'
+            : Number.isFinite(value)
+              ? (value as number)
+              : String(value)
+    })
+    return { memory: new Uint8Array(this.exports.memory.buffer).slice(), globals }
+  }
+
+  /** Puts an image in place of the state. @throws RangeError where it does not fit the module */
+  restore(memory: Uint8Array, globals: Record<string, number | string>): void {
+    this.fit(memory.length)
+    this.bytes.set(memory)
+    this.loaded.globals.forEach((name, i) => {
+      const value = globals[name]
+      if (value === undefined) throw new RangeError(`the snapshot lacks the global ${name}`)
+      const global = this.globals[i]!
+      global.value = typeof global.value === 'bigint' ? BigInt(value) : Number(value)
+    })
+    // Where the regions stand is part of the state: the mailbox in it says so.
+    this.readRegions()
+    this.forget()
+  }
+
+  /** Drops what undo keeps: an idle instance costs no more than its memory. */
+  private forget(): void {
+    this.snapshot = null
+    this.log.free()
+  }
+
+  private instantiate(): void {
+    const instance = new WebAssembly.Instance(this.loaded.module, guestImports)
+    this.exports = instance.exports as unknown as GuestExports
+    const all = instance.exports as Record<string, unknown>
+    this.fuel = all['spqr:fuel'] as WebAssembly.Global | undefined
+    this.depth = all['spqr:depth'] as WebAssembly.Global | undefined
+    this.globals = this.loaded.globals.map((name) => all[name] as WebAssembly.Global)
+    this.renewViews()
+  }
+
+  private renewViews(): void {
+    const buffer = this.exports.memory.buffer
+    this.bytes = new Uint8Array(buffer)
+    this.words = new Int32Array(buffer)
+  }
+
+  private allocate(regionBytes: number): void {
+    const mailbox = this.exports.allocate(regionBytes, Math.min(regionBytes, REGION_BYTES))
+    if (mailbox <= 0 || (mailbox & 3) !== 0 || mailbox + 32 > this.memoryBytes) {
+      throw new GuestAbort('OPERATOR_TRAP', `allocate answered the mailbox ${mailbox}`)
+    }
+    this.mailbox = mailbox
+    this.readRegions()
+  }
+
+  /** @throws GuestAbort where the guest names regions outside of its memory */
+  private readRegions(): void {
+    this.renewViews()
+    const base = this.mailbox >> 2
+    const input = this.words[base + (MAILBOX_INPUT >> 2)]! >>> 0
+    const capacity = this.words[base + (MAILBOX_INPUT >> 2) + 1]! >>> 0
+    const output = this.words[base + (MAILBOX_OUTPUT >> 2)]! >>> 0
+    const outputCapacity = this.words[base + (MAILBOX_OUTPUT >> 2) + 1]! >>> 0
+    const size = this.bytes.length
+    if ((input & 7) !== 0 || input + capacity > size || (output & 7) !== 0 || output + outputCapacity > size) {
+      throw new GuestAbort('OPERATOR_TRAP', 'the regions are outside of the memory')
+    }
+    this.input = input
+    this.inputCapacity = capacity
+  }
+
+  /** Makes the regions large enough. */
+  private prepareRegions(bytes: number): boolean {
+    const wanted = bytes > REGION_BYTES_IDLE && bytes <= REGION_BYTES ? REGION_BYTES : bytes
+    if (wanted <= this.inputCapacity) return true
+    if (!this.guarded(this.limits.fuelPerRecord, () => this.allocate(wanted))) return false
+    if (this.inputCapacity < bytes) {
+      this.fault = { code: 'MEMORY_EXHAUSTED', message: `no room for an input of ${bytes} bytes`, stack: '' }
+      return false
+    }
+    // Regions moved outside of a logged call: the state to go back to is the one with the new regions.
+    if (this.snapshot !== null && !this.replaying) this.takeSnapshot()
+    return true
+  }
+
+  /** Logs the call, runs it. */
+  private invoke(kind: number, bytes: number): number {
+    if (this.snapshot === null || !this.log.hasRoom(bytes) || this.snapshotIsDue()) this.takeSnapshot()
+    if (kind !== CALL_WATERMARK) this.seed = (Math.imul(this.seed | 0, 1664525) + 1013904223) >>> 0
+    this.clock = Date.now()
+    const at = this.log.add(kind, bytes, this.clock, this.seed)
+    if (bytes > 0) this.log.bytes.set(this.bytes.subarray(this.input, this.input + bytes), at)
+    const started = performance.now()
+    const status = this.run(kind, bytes, kind === CALL_PROCESS ? this.limits.fuelPerCall : this.limits.fuelPerRecord)
+    const took = performance.now() - started
+    this.busyMs += took
+    this.busySinceSnapshotMs += took
+    return status
+  }
+
+  private run(kind: number, bytes: number, fuel: number): number {
+    const budget = this.alone ? this.limits.fuelPerRecord : fuel
+    let status = -2
+    this.fault = null
+    this.guarded(budget, () => {
+      const base = this.mailbox >> 2
+      this.words[base + (MAILBOX_PORTS_LOW >> 2)] = this.portsLow
+      this.words[base + (MAILBOX_PORTS_HIGH >> 2)] = this.portsHigh
+      this.words[base + (MAILBOX_PROGRESS >> 2)] = 0
+      const exports = this.exports
+      if (kind === CALL_PROCESS) status = exports.process(bytes)
+      else if (kind === CALL_FLUSH) status = exports.flush()
+      else if (kind === CALL_CONFIGURE) status = exports.configure(bytes)
+      else status = exports.watermark(this.seed)
+      this.handOver()
+      if (status < 0) {
+        throw new GuestAbort(
+          status === FAULT_INVALID_RECORD ? 'INVALID_RECORD' : 'OPERATOR_TRAP',
+          status === FAULT_INVALID_RECORD
+            ? 'the record is not what the operator reads'
+            : `the operator answered ${status}`,
+        )
+      }
+    })
+    if (this.fault !== null) return -2
+    return kind === CALL_CONFIGURE && status > CHANGE_RESET ? CHANGE_RESET : status
+  }
+
+  memoryView(): Uint8Array {
+    if (this.bytes.buffer !== this.exports.memory.buffer) this.renewViews()
+    return this.bytes
+  }
+
+  /** Takes the records that stand in the output region. */
+  handOver(): void {
+    this.memoryView()
+    const base = this.mailbox >> 2
+    const bytes = this.words[base + (MAILBOX_OUTPUT_BYTES >> 2)]! >>> 0
+    if (bytes === 0) return
+    const output = this.words[base + (MAILBOX_OUTPUT >> 2)]! >>> 0
+    if ((output & 7) !== 0 || (bytes & 7) !== 0 || output + bytes > this.bytes.length) {
+      throw new GuestAbort('OPERATOR_TRAP', 'the output is outside of the memory')
+    }
+    if (!this.replaying) this.owner.emitted(this.bytes, output, output + bytes)
+    this.words[base + (MAILBOX_OUTPUT_BYTES >> 2)] = 0
+  }
+
+  /** Runs guest code under a fuel budget; a trap becomes `fault`. */
+  private guarded(fuel: number, call: () => void): boolean {
+    if (this.fuel) this.fuel.value = fuel
+    if (this.depth) this.depth.value = 0
+    try {
+      runAs(this, call)
+      return true
+    } catch (thrown) {
+      this.fault = faultOf(thrown, {
+        fuelLeft: this.fuel ? (this.fuel.value as number) : 0,
+        depth: this.depth ? (this.depth.value as number) : 0,
+        memoryBytes: this.memoryBytes,
+        memoryBytesMax: this.loaded.memoryBytesMax,
+      })
+      return false
+    } finally {
+      if (this.fuel) this.fuelUsed += fuel - Math.max(0, this.fuel.value as number)
+      if (this.bytes.buffer !== this.exports.memory.buffer) this.renewViews()
+    }
+  }
+
+  private snapshotIsDue(): boolean {
+    const cost = this.snapshotMs || this.memoryBytes * COPY_MS_PER_BYTE
+    return this.busySinceSnapshotMs * SNAPSHOT_SHARE >= cost
+  }
+
+  private takeSnapshot(): void {
+    const started = performance.now()
+    const size = this.memoryBytes
+    if (this.snapshot === null || this.snapshot.length !== size) this.snapshot = new Uint8Array(size)
+    this.snapshot.set(this.bytes)
+    for (let i = 0; i < this.globals.length; i++) this.snapshotGlobals[i] = this.globals[i]!.value
+    this.snapshotRegions = this.mailbox
+    this.log.clear()
+    this.busySinceSnapshotMs = 0
+    const took = performance.now() - started
+    this.snapshotMs = this.snapshotMs === 0 ? took : this.snapshotMs * 0.9 + took * 0.1
+  }
+
+  private restoreSnapshot(): void {
+    const snapshot = this.snapshot!
+    this.fit(snapshot.length)
+    this.bytes.set(snapshot)
+    for (let i = 0; i < this.globals.length; i++) this.globals[i]!.value = this.snapshotGlobals[i]!
+    this.mailbox = this.snapshotRegions
+    this.readRegions()
+  }
+
+  /** Makes the memory exactly this large: memory that grew since needs a fresh instance. */
+  private fit(bytes: number): void {
+    if (this.memoryBytes > bytes) this.instantiate()
+    const missing = (bytes - this.memoryBytes) >> 16
+    if (missing > 0) this.exports.memory.grow(missing)
+    this.renewViews()
+  }
+}
