@@ -45,9 +45,18 @@ export class GeneratorSource implements Source {
     this.#count = settings.count ?? Number.POSITIVE_INFINITY
     const bytes = recordBytes(0, 0, this.#template.bytesMax)
     if (bytes > context.recordBytesMax) {
-      throw new SpqrError('INVALID_DOCUMENT', `Cannot use the template: a record of it may have ${bytes} bytes, ${context.recordBytesMax} are allowed.`, {
-        issues: [{ pointer: '/template', message: `a record may have ${bytes} bytes, ${context.recordBytesMax} are allowed` }],
-      })
+      throw new SpqrError(
+        'INVALID_DOCUMENT',
+        `Cannot use the template: a record of it may have ${bytes} bytes, ${context.recordBytesMax} are allowed.`,
+        {
+          issues: [
+            {
+              pointer: '/template',
+              message: `a record may have ${bytes} bytes, ${context.recordBytesMax} are allowed`,
+            },
+          ],
+        },
+      )
     }
   }
 

@@ -11,6 +11,8 @@ const INT = 2
 const FLOAT = 3
 const NOW = 4
 const PICK = 5
+/** A FLOAT that is written digit by digit. */
+const FIXED = 6
 
 /** One shape for all kinds, so that the loop over them stays monomorphic. */
 interface Piece {
@@ -49,7 +51,10 @@ export class Template {
     compile(template, '/template', 0, pieces, issues)
     const compiled = new Template(merge(pieces))
     if (compiled.bytesMax > TEMPLATE_BYTES_MAX) {
-      issues.push({ pointer: '/template', message: `makes values of up to ${compiled.bytesMax} bytes; ${TEMPLATE_BYTES_MAX} are allowed` })
+      issues.push({
+        pointer: '/template',
+        message: `makes values of up to ${compiled.bytesMax} bytes; ${TEMPLATE_BYTES_MAX} are allowed`,
+      })
     }
     if (issues.length > 0) {
       const text = issues.map((i) => `${i.pointer}: ${i.message}`).join('; ')
@@ -87,9 +92,12 @@ function writePieces(pieces: Piece[], bytes: Uint8Array, at: number, n: number, 
       case INT:
         at = writeInteger(bytes, at, random.int(piece.low, piece.high))
         break
+      case FIXED:
+        at = writeFixed(bytes, at, piece.low + random.unit() * (piece.high - piece.low), piece.digits)
+        break
       case FLOAT: {
         const value = piece.low + random.unit() * (piece.high - piece.low)
-        at = piece.digits < 0 ? writeText(bytes, at, String(value)) : writeFixed(bytes, at, value, piece.digits)
+        at = writeText(bytes, at, piece.digits < 0 ? String(value) : value.toFixed(piece.digits))
         break
       }
       case NOW:
@@ -154,16 +162,18 @@ function directivePiece(name: string, value: unknown, pointer: string, depth: nu
     case '$seq':
       return isWhole(value) ? piece(SEQ, { low: value }) : wrong('must be the whole number to start at')
     case '$int': {
-      if (!isBounds(value, 2) || !value.every(isWhole)) return wrong('must be [low, high], whole numbers with low ≤ high')
+      if (!isBounds(value, 2) || !value.every(isWhole))
+        return wrong('must be [low, high], whole numbers with low ≤ high')
       return piece(INT, { low: value[0]!, high: value[1]! })
     }
     case '$float': {
       if (!isBounds(value, 3)) return wrong('must be [low, high] or [low, high, digits] with low ≤ high')
       const digits = value[2] ?? -1
-      if (value.length === 3 && !(isWhole(digits) && digits >= 0 && digits <= 9)) return wrong('digits must be 0 to 9')
+      if (value.length === 3 && !(isWhole(digits) && digits >= 0 && digits <= 15))
+        return wrong('digits must be 0 to 15')
       const largest = Math.max(Math.abs(value[0]!), Math.abs(value[1]!)) * 10 ** Math.max(0, digits)
-      if (digits >= 0 && largest > Number.MAX_SAFE_INTEGER) return wrong('has more digits than a number can hold')
-      return piece(FLOAT, { low: value[0]!, high: value[1]!, digits })
+      const isExact = digits >= 0 && digits <= 9 && largest <= Number.MAX_SAFE_INTEGER
+      return piece(isExact ? FIXED : FLOAT, { low: value[0]!, high: value[1]!, digits })
     }
     case '$pick': {
       if (!Array.isArray(value) || value.length === 0) return wrong('must be a list of at least one value')

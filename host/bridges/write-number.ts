@@ -4,8 +4,8 @@
 const ZERO = 48
 const MINUS = 45
 const POINT = 46
-/** Bytes that a number may take. */
-export const NUMBER_BYTES_MAX = 32
+/** Bytes that a number may take, also by `toFixed(15)`. */
+export const NUMBER_BYTES_MAX = 48
 
 /** Writes a whole number within ±2^53. @returns where it ends // hot */
 export function writeInteger(bytes: Uint8Array, at: number, value: number): number {

@@ -6,7 +6,9 @@ import { BlockList, isIP } from 'node:net'
 /** `link-local` holds the metadata services of clouds, so a name alone never opens it. */
 export type AddressClass = 'public' | 'private' | 'link-local'
 
-const privateRanges = new BlockList()
+// Apart by family: an IPv6 range would also be asked about IPv4 addresses, as mapped ones.
+const private4 = new BlockList()
+const private6 = new BlockList()
 for (const [net, bits] of [
   ['0.0.0.0', 8],
   ['10.0.0.0', 8],
@@ -23,7 +25,7 @@ for (const [net, bits] of [
   ['224.0.0.0', 4],
   ['240.0.0.0', 4],
 ] as const) {
-  privateRanges.addSubnet(net, bits, 'ipv4')
+  private4.addSubnet(net, bits, 'ipv4')
 }
 // Everything but global unicast (2000::/3); within it what is for documentation or carries an IPv4 address along.
 for (const [net, bits] of [
@@ -34,7 +36,7 @@ for (const [net, bits] of [
   ['2001:db8::', 32],
   ['2002::', 16],
 ] as const) {
-  privateRanges.addSubnet(net, bits, 'ipv6')
+  private6.addSubnet(net, bits, 'ipv6')
 }
 const linkLocal = new BlockList()
 linkLocal.addSubnet('169.254.0.0', 16, 'ipv4')
@@ -45,7 +47,7 @@ linkLocal.addAddress('fd00:ec2::254', 'ipv6')
 export function classOf(address: string): AddressClass {
   const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
   if (linkLocal.check(address, family)) return 'link-local'
-  return privateRanges.check(address, family) ? 'private' : 'public'
+  return (family === 'ipv6' ? private6 : private4).check(address, family) ? 'private' : 'public'
 }
 
 /**
@@ -78,6 +80,7 @@ export interface NetEntry {
   kind: 'name' | 'subdomains' | 'address' | 'range'
   /** Of a range. */
   range?: BlockList
+  family?: number
   port?: number
 }
 
@@ -104,7 +107,7 @@ function rangeEntry(net: string, bits: number, port: number | undefined): NetEnt
   if (!family || bits > (family === 4 ? 32 : 128)) return undefined
   const range = new BlockList()
   range.addSubnet(net, bits, family === 4 ? 'ipv4' : 'ipv6')
-  return { host: `${net}/${bits}`, kind: 'range', range, port }
+  return { host: `${net}/${bits}`, kind: 'range', range, family, port }
 }
 
 /** Whether the entry names this very host or address. */
@@ -113,7 +116,7 @@ export function entryNames(entry: NetEntry, host: string, port: number): boolean
   if (entry.kind === 'subdomains') return host.endsWith(entry.host)
   if (entry.range) {
     const family = isIP(host)
-    return family !== 0 && entry.range.check(host, family === 6 ? 'ipv6' : 'ipv4')
+    return family === entry.family && entry.range.check(host, family === 6 ? 'ipv6' : 'ipv4')
   }
   return entry.host === host
 }

@@ -59,7 +59,10 @@ export class Permissions {
       const pointer = `/${i}`
       if (!match) {
         const kinds = PERMISSION_KINDS.join(', ')
-        issues.push({ pointer, message: `"${flag}" is no permission: write --allow-KIND or --deny-KIND, KIND one of ${kinds}` })
+        issues.push({
+          pointer,
+          message: `"${flag}" is no permission: write --allow-KIND or --deny-KIND, KIND one of ${kinds}`,
+        })
         return
       }
       const [, verb, kind, list] = match as unknown as [string, 'allow' | 'deny', PermissionKind, string | undefined]
@@ -115,11 +118,13 @@ export class Permissions {
    */
   checkNet(host: string, port: number): void {
     const canonical = canonicalHost(host)
-    if (canonical === undefined) throw this.#denied('net', `connect to "${host}", which is no host`, `${host}:${port}`, this.#levels)
+    if (canonical === undefined)
+      throw this.#denied('net', `connect to "${host}", which is no host`, `${host}:${port}`, this.#levels)
     if (isIP(canonical)) this.#checkAddress(canonical, canonical, port)
     else {
       const refusing = this.#levels.filter((level) => !namesHost(level.rules.net, canonical, port))
-      if (refusing.length > 0) throw this.#denied('net', `connect to ${canonical}:${port}`, `${canonical}:${port}`, refusing)
+      if (refusing.length > 0)
+        throw this.#denied('net', `connect to ${canonical}:${port}`, `${canonical}:${port}`, refusing)
     }
   }
 
@@ -154,7 +159,8 @@ export class Permissions {
     return (hostname, options, callback) => {
       this.resolveNet(hostname, port).then(
         (found) => {
-          const wanted = options.family === 4 || options.family === 6 ? found.filter((a) => a.family === options.family) : found
+          const wanted =
+            options.family === 4 || options.family === 6 ? found.filter((a) => a.family === options.family) : found
           const first = wanted[0]
           if (options.all) callback(null, wanted)
           else if (first) callback(null, first.address, first.family)
@@ -190,7 +196,8 @@ export class Permissions {
   }
 
   #checkPath(kind: 'read' | 'write', path: string): string {
-    if (path.includes('\0')) throw this.#denied(kind, `${kind} a path with a zero byte`, path.replaceAll('\0', '?'), this.#levels)
+    if (path.includes('\0'))
+      throw this.#denied(kind, `${kind} a path with a zero byte`, path.replaceAll('\0', '?'), this.#levels)
     const real = realPath(path)
     const refusing = this.#levels.filter(({ rules }) => !allowsPath(rules[kind], real))
     if (refusing.length === 0) return real
@@ -213,8 +220,12 @@ export class Permissions {
     const who = this.#askedBy === '' ? 'It' : `The ${this.#askedBy}`
     const remedies: string[] = []
     if (refusing.some((level) => level.origin === 'flags')) {
-      const deniedBy = refusing.some(({ origin, rules }) => origin === 'flags' && (rules[kind].deny === true || rules[kind].deny.length > 0))
-      remedies.push(`start the host with --allow-${kind}=${name.replaceAll(',', ',,')}${deniedBy ? ` and without the --deny-${kind} that names it` : ''}`)
+      const deniedBy = refusing.some(
+        ({ origin, rules }) => origin === 'flags' && (rules[kind].deny === true || rules[kind].deny.length > 0),
+      )
+      remedies.push(
+        `start the host with --allow-${kind}=${name.replaceAll(',', ',,')}${deniedBy ? ` and without the --deny-${kind} that names it` : ''}`,
+      )
     }
     if (refusing.some((level) => level.origin === 'grants')) remedies.push(`grant the tenant ${kind}: ["${name}"]`)
     return new SpqrError('PERMISSION_DENIED', `${who} may not ${what}: ${remedies.join(' and ')}.`)
@@ -231,21 +242,24 @@ function splitNames(list: string): string[] {
 }
 
 function readNames(kind: PermissionKind, names: readonly string[], pointer: string, issues: Issue[]): string[] {
-  if (names.length > NAMES_MAX) issues.push({ pointer, message: `lists ${names.length} names, ${NAMES_MAX} are allowed` })
+  if (names.length > NAMES_MAX)
+    issues.push({ pointer, message: `lists ${names.length} names, ${NAMES_MAX} are allowed` })
   const read: string[] = []
   for (const name of names.slice(0, NAMES_MAX)) {
     const trimmed = kind === 'read' || kind === 'write' ? name : name.trim()
     if (trimmed === '') issues.push({ pointer, message: 'a name is empty; leave "=" away to mean all' })
     else if (kind === 'net' && !parseNetEntry(trimmed)) {
       issues.push({ pointer, message: `"${trimmed}" is no host, host:port, *.domain, address or address range` })
-    } else if (kind === 'read' || kind === 'write') read.push(isAbsolute(trimmed) ? trimmed : join(process.cwd(), trimmed))
+    } else if (kind === 'read' || kind === 'write')
+      read.push(isAbsolute(trimmed) ? trimmed : join(process.cwd(), trimmed))
     else read.push(trimmed)
   }
   return read
 }
 
 function throwIssues(what: string, issues: Issue[]): void {
-  if (issues.length > 0) throw new SpqrError('INVALID_BODY', `${what}: ${issues.map((i) => i.message).join('; ')}.`, { issues })
+  if (issues.length > 0)
+    throw new SpqrError('INVALID_BODY', `${what}: ${issues.map((i) => i.message).join('; ')}.`, { issues })
 }
 
 function allows(rule: Rule, names: (entry: string) => boolean): boolean {

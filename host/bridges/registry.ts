@@ -1,0 +1,16 @@
+// Every source and emitter by the name it has in documents.
+// Runs on: bridge.
+
+import type { EmitterType, SourceType } from './bridge.ts'
+import { discardEmitter } from './discard-emitter.ts'
+import { generatorSource } from './generator-source.ts'
+import { timerSource } from './timer-source.ts'
+
+export const sourceTypes: Record<string, SourceType> = {
+  generator: generatorSource,
+  timer: timerSource,
+}
+
+export const emitterTypes: Record<string, EmitterType> = {
+  discard: discardEmitter,
+}
