@@ -3,6 +3,7 @@
 // form the author meant. They convert to JSON Schema like the valibot forms they stand for.
 
 import * as v from 'valibot'
+import { didYouMean } from './nearest-name.ts'
 
 export type AnySchema = v.GenericSchema<unknown, unknown>
 type Issues = [v.BaseIssue<unknown>, ...v.BaseIssue<unknown>[]]
@@ -29,7 +30,8 @@ export function closedObject<const E extends v.ObjectEntries>(entries: E): v.Str
     required: schema.type !== 'optional',
     fallback: schema.type === 'optional' ? (schema as v.OptionalSchema<AnySchema, unknown>).default : undefined,
   }))
-  const known = new Set(list.map((entry) => entry.key))
+  const names = Object.keys(entries)
+  const known = new Set(names)
   return {
     ...base,
     '~run'(dataset: v.UnknownDataset, config: v.Config<v.BaseIssue<unknown>>) {
@@ -46,7 +48,10 @@ export function closedObject<const E extends v.ObjectEntries>(entries: E): v.Str
         const given = Object.hasOwn(input, key) ? input[key] : undefined
         if (given === undefined) {
           if (fallback !== undefined) output[key] = typeof fallback === 'function' ? fallback() : fallback
-          else if (required) missing(base, dataset, config, input, key)
+          else if (required) {
+            // Told of the object that lacks it, which is a place that exists.
+            v._addIssue(base, 'key', dataset as never, config, { message: `"${key}" is missing` })
+          }
           continue
         }
         const inner = schema['~run']({ value: given }, config)
@@ -58,7 +63,7 @@ export function closedObject<const E extends v.ObjectEntries>(entries: E): v.Str
         if (known.has(key) || input[key] === undefined) continue
         v._addIssue(base, 'key', dataset, config, {
           input: key,
-          expected: 'never',
+          message: `unknown field "${cut(key)}"${didYouMean(key, names)}`,
           path: [{ type: 'object', origin: 'key', input, key, value: input[key] }],
         })
       }
@@ -67,19 +72,7 @@ export function closedObject<const E extends v.ObjectEntries>(entries: E): v.Str
   }
 }
 
-function missing(
-  base: AnySchema,
-  dataset: v.UnknownDataset,
-  config: v.Config<v.BaseIssue<unknown>>,
-  input: Record<string, unknown>,
-  key: string,
-): void {
-  v._addIssue(base, 'key', dataset as never, config, {
-    input: undefined,
-    expected: `"${key}"`,
-    path: [{ type: 'object', origin: 'key', input, key, value: undefined }],
-  })
-}
+const cut = (name: string): string => (name.length > 60 ? `${name.slice(0, 60)}…` : name)
 
 function take(
   result: { issues?: Issues },

@@ -1,0 +1,81 @@
+// The emitters.
+
+import * as v from 'valibot'
+import { pathSchema } from '../json-path.ts'
+import { closedObject, integer, mapOf } from '../shapes.ts'
+import { emitter, NOT_EXACTLY_ONCE } from './component.ts'
+import { fileFormat, filePath, topicSetting, urlSetting } from './settings.ts'
+
+const notExactlyOnce = { deliveries: () => NOT_EXACTLY_ONCE, deliveryNote: 'what has left it cannot be taken back' }
+
+const headers = v.pipe(
+  mapOf(v.pipe(v.string(), v.maxLength(8192), v.regex(/^[^\r\n\0]*$/, 'must be one line')), { entriesMax: 64 }),
+  v.rawCheck(({ dataset, addIssue }) => {
+    if (!dataset.typed) return
+    for (const [key, value] of Object.entries(dataset.value)) {
+      if (/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(key)) continue
+      const path: [v.ObjectPathItem] = [{ type: 'object', origin: 'key', input: dataset.value, key, value }]
+      addIssue({ message: `${JSON.stringify(key)} is not the name of an HTTP header`, path })
+    }
+  }),
+)
+
+const live = closedObject({ lastRecords: v.optional(integer(0, 100_000), 100) })
+
+export const topicEmitter = emitter({
+  name: 'topic',
+  description: 'Writes to a topic of the transport.',
+  settings: closedObject({ topic: topicSetting, keyPath: v.optional(pathSchema) }),
+})
+
+export const fileEmitter = emitter({
+  name: 'file',
+  description: 'Writes files, one record per line.',
+  settings: closedObject({
+    path: filePath,
+    format: v.optional(fileFormat),
+    rollBytes: v.optional(integer(1, Number.MAX_SAFE_INTEGER)),
+    rollEveryMs: v.optional(integer(10, 366 * 86_400_000)),
+  }),
+})
+
+export const httpEmitter = emitter({
+  name: 'http',
+  description: 'Posts records as NDJSON.',
+  settings: closedObject({
+    url: urlSetting,
+    headers: v.optional(headers),
+    batchRecords: v.optional(integer(1, 10_000), 500),
+    batchMs: v.optional(integer(0, 60_000), 100),
+    retries: v.optional(integer(0, 1000), 5),
+    timeoutMs: v.optional(integer(1, 600_000), 10_000),
+  }),
+  ...notExactlyOnce,
+})
+
+export const sse = emitter({
+  name: 'sse',
+  description: 'Is read at …/out/{component} as server-sent events.',
+  settings: live,
+  ...notExactlyOnce,
+})
+
+export const websocket = emitter({
+  name: 'websocket',
+  description: 'Is read at …/out/{component} over WebSocket.',
+  settings: live,
+  ...notExactlyOnce,
+})
+
+export const consoleEmitter = emitter({
+  name: 'console',
+  description: 'Prints records where the host was started.',
+  settings: closedObject({}),
+  ...notExactlyOnce,
+})
+
+export const discard = emitter({
+  name: 'discard',
+  description: 'Counts records and drops them.',
+  settings: closedObject({}),
+})
