@@ -3,10 +3,12 @@
 
 import type { EmitterType, SourceType } from './bridge.ts'
 import { discardEmitter } from './discard-emitter.ts'
+import { fileSource } from './file-source.ts'
 import { generatorSource } from './generator-source.ts'
 import { timerSource } from './timer-source.ts'
 
 export const sourceTypes: Record<string, SourceType> = {
+  file: fileSource,
   generator: generatorSource,
   timer: timerSource,
 }
