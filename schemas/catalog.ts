@@ -9,8 +9,8 @@ export type OperatorPermission = 'clock' | 'random' | 'log'
 export interface CatalogOperator {
   /** SHA-256 of the module as it was pushed. */
   digest: string
-  /** Names of its output ports; `out` alone where absent. With `*` among them, any other name is one too. */
-  ports?: string[]
+  /** Names of its output ports; `out` alone where absent; `*` where they depend on the settings: any name is one. */
+  ports?: string[] | '*'
   /** JSON Schema of its settings. */
   settingsSchema?: unknown
   permissions?: OperatorPermission[]

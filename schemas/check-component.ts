@@ -178,7 +178,7 @@ function resolveAsOperator(
     return
   }
   if (!operator) return
-  draft.ports = operator.ports ?? ['out']
+  draft.ports = operator.ports === '*' ? ['*'] : (operator.ports ?? ['out'])
   if (!settings) return
   const problems = catalog.checkSettings?.(operator, settings) ?? []
   addSettings(draft, problems, found)

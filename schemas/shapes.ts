@@ -28,7 +28,7 @@ export function closedObject<const E extends v.ObjectEntries>(entries: E): v.Str
     key,
     schema: schema as AnySchema,
     required: schema.type !== 'optional',
-    fallback: schema.type === 'optional' ? (schema as v.OptionalSchema<AnySchema, unknown>).default : undefined,
+    fallback: schema.type === 'optional' ? defaultOf(schema as v.OptionalSchema<AnySchema, unknown>) : undefined,
   }))
   const names = Object.keys(entries)
   const known = new Set(names)
@@ -47,7 +47,7 @@ export function closedObject<const E extends v.ObjectEntries>(entries: E): v.Str
       for (const { key, schema, required, fallback } of list) {
         const given = Object.hasOwn(input, key) ? input[key] : undefined
         if (given === undefined) {
-          if (fallback !== undefined) output[key] = typeof fallback === 'function' ? fallback() : fallback
+          if (fallback !== undefined) output[key] = fallback
           else if (required) {
             // Told of the object that lacks it, which is a place that exists.
             v._addIssue(base, 'key', dataset as never, config, { message: `"${key}" is missing` })
@@ -70,6 +70,11 @@ export function closedObject<const E extends v.ObjectEntries>(entries: E): v.Str
       return dataset as never
     },
   }
+}
+
+/** A default is written as input; here it is worked out once. It is shared, so it must be a plain value. */
+function defaultOf(schema: v.OptionalSchema<AnySchema, unknown>): unknown {
+  return schema.default === undefined ? undefined : v.parse(schema.wrapped, schema.default)
 }
 
 const cut = (name: string): string => (name.length > 60 ? `${name.slice(0, 60)}…` : name)
