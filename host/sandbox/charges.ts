@@ -1,0 +1,170 @@
+// Decides where fuel is charged and calls are counted, over all functions of a module.
+//
+// Fuel: the weight of a function is charged at its entry, that of a loop's body at its head; no code runs uncharged. A
+// small function without loops that is only called by name costs a known sum, so its callers are charged for it instead
+// (`folded`): a charge less per call, and what loops call such functions keep their fuel in a register.
+//
+// Depth: only functions that can be on the stack twice are counted. The others together take at most as much as the longest
+// chain of calls, which is known.
+// Runs on: control.
+
+import type { AdmissionLimits } from './limits.ts'
+import { importedFunctions, type ModuleShape } from './module-shape.ts'
+import type { FunctionScan } from './scan-function.ts'
+
+/** A function that weighs more, callees included, is charged at its own entry. */
+const FOLD_WEIGHT_MAX = 64
+
+export interface FunctionCharge {
+  /** Its weight is charged by its callers; it has no code of ours. */
+  folded: boolean
+  /** Counted at entry and exit. */
+  counted: boolean
+  /** Fuel of each region, folded callees included. */
+  weights: number[]
+  /** Of each region: it, with the regions inside, calls nothing that charges; so fuel may stay in a local meanwhile. */
+  quiet: boolean[]
+}
+
+export interface Charges {
+  functions: FunctionCharge[]
+  /** Stack that the longest chain of uncounted calls takes, in bytes. */
+  chainBytes: number
+  counted: number
+}
+
+export function planCharges(shape: ModuleShape, scans: FunctionScan[], limits: AdmissionLimits): Charges {
+  const imported = importedFunctions(shape)
+  const callees = calleesOf(shape, scans, imported)
+  const components = bottomUp(callees)
+  // Whatever can be entered other than by a call by name charges for itself.
+  const entered = new Set<number>()
+  for (const { functions } of shape.elements) for (const f of functions) entered.add(f - imported)
+  for (const { kind, index } of shape.exports) if (kind === 'function') entered.add(index - imported)
+
+  const plan = planWith(scans, callees, components, entered, false)
+  return plan.chainBytes > limits.chainBytesMax ? planWith(scans, callees, components, entered, true) : plan
+}
+
+/** @param countAll counts every function that calls another, not just those that may recur */
+function planWith(
+  scans: FunctionScan[],
+  callees: number[][],
+  components: number[][],
+  entered: Set<number>,
+  countAll: boolean,
+): Charges {
+  const functions: FunctionCharge[] = new Array(scans.length)
+  const chains = new Float64Array(callees.length)
+  let chainBytes = 0
+  for (const component of components) {
+    const recursive = component.length > 1 || callees[component[0]!]!.includes(component[0]!)
+    // The chain goes on from any member of the component, and never comes back to it.
+    let beyond = 0
+    for (const node of component) for (const callee of callees[node]!) beyond = Math.max(beyond, chains[callee]!)
+    for (const node of component) {
+      chains[node] = beyond
+      const scan = scans[node]
+      if (!scan) continue
+      const counted = recursive || (countAll && callees[node]!.length > 0)
+      const charge = chargeOf(scan, functions, counted)
+      charge.folded = !counted && !entered.has(node) && isSmall(scan, charge)
+      functions[node] = charge
+      if (!counted) chains[node] = beyond + scan.frameBytes
+      chainBytes = Math.max(chainBytes, chains[node]!)
+    }
+  }
+  return { functions, chainBytes, counted: functions.filter((f) => f.counted).length }
+}
+
+function chargeOf(scan: FunctionScan, functions: FunctionCharge[], counted: boolean): FunctionCharge {
+  const weights: number[] = []
+  const quiet: boolean[] = []
+  for (const { weight, calls, leaves } of scan.regions) {
+    let sum = weight
+    let silent = !leaves
+    for (const callee of calls) {
+      // Of the same component: not known yet, and never folded.
+      const known = functions[callee]
+      if (known?.folded) sum += known.weights[0]!
+      else silent = false
+    }
+    weights.push(sum)
+    quiet.push(silent)
+  }
+  // A region's index is above that of the one around it.
+  for (let r = scan.regions.length - 1; r > 0; r--) if (!quiet[r]) quiet[scan.regions[r]!.parent] = false
+  return { folded: false, counted, weights, quiet }
+}
+
+const isSmall = (scan: FunctionScan, charge: FunctionCharge): boolean =>
+  scan.regions.length === 1 &&
+  charge.quiet[0]! &&
+  charge.weights[0]! <= FOLD_WEIGHT_MAX &&
+  scan.sites.every((site) => site.kind === 'return')
+
+/**
+ * Whom each function may call, each once: by name, or through the table by type. Behind the functions stands one node per
+ * type, which calls every function of that type in the table; edges from function to function would be their product.
+ */
+function calleesOf(shape: ModuleShape, scans: FunctionScan[], imported: number): number[][] {
+  const nodes = new Map<string, number>()
+  const nodeOf = shape.types.map(({ params, results }) => {
+    const key = `${params.join()}>${results.join()}`
+    const node = nodes.get(key) ?? scans.length + nodes.size
+    nodes.set(key, node)
+    return node
+  })
+  const callees = Array.from({ length: scans.length + nodes.size }, () => new Set<number>())
+  for (const [index, scan] of scans.entries()) {
+    for (const { calls } of scan.regions) for (const callee of calls) callees[index]!.add(callee)
+    for (const type of scan.indirectTypes) callees[index]!.add(nodeOf[type]!)
+  }
+  for (const { functions } of shape.elements) {
+    for (const f of functions) if (f >= imported) callees[nodeOf[shape.functions[f - imported]!]!]!.add(f - imported)
+  }
+  return callees.map((set) => [...set])
+}
+
+/** Tarjan's strongly connected components (1972), without recursion. @returns components, callees before callers */
+function bottomUp(callees: number[][]): number[][] {
+  const count = callees.length
+  const index = new Int32Array(count).fill(-1)
+  const low = new Int32Array(count)
+  const onStack = new Uint8Array(count)
+  const next = new Int32Array(count)
+  const components: number[][] = []
+  const stack: number[] = []
+  const path: number[] = []
+  let counter = 0
+  for (let root = 0; root < count; root++) {
+    if (index[root] !== -1) continue
+    path.push(root)
+    while (path.length > 0) {
+      const v = path[path.length - 1]!
+      if (index[v] === -1) {
+        index[v] = low[v] = counter++
+        stack.push(v)
+        onStack[v] = 1
+      }
+      const w = callees[v]![next[v]!++]
+      if (w !== undefined) {
+        if (index[w] === -1) path.push(w)
+        else if (onStack[w]) low[v] = Math.min(low[v]!, index[w]!)
+        continue
+      }
+      path.pop()
+      const caller = path[path.length - 1]
+      if (caller !== undefined) low[caller] = Math.min(low[caller]!, low[v]!)
+      if (low[v] !== index[v]) continue
+      const component: number[] = []
+      for (let w = -1; w !== v; ) {
+        w = stack.pop()!
+        onStack[w] = 0
+        component.push(w)
+      }
+      components.push(component)
+    }
+  }
+  return components
+}

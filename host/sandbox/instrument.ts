@@ -1,0 +1,291 @@
+// Writes one function anew with its charges. The sequences, of which none touches the operand stack:
+//
+//   charge   F − weight → F and local f; if negative: unreachable
+//   entry    charge; where calls are counted: D + frame → D, if above the limit: unreachable; the body becomes a block, every
+//            return a branch to its end, and behind it D − frame → D
+//   loop     f is fetched in front of the outermost loop that calls nothing which charges; in it, a charge starts from f, so
+//            that no iteration waits for the one before it to reach memory
+//   bulk     a charge by the length on the stack, next to the constant part that its region has
+//   import   a charge before a call out of the sandbox; behind it f is fetched again
+//   grow     the same as bulk; and where memory.grow answered −1, G is set
+//
+// Runs on: control.
+
+import type { FunctionCharge } from './charges.ts'
+import type { ModuleWriter } from './module-writer.ts'
+import type { OffsetMapBuilder } from './offset-map.ts'
+import {
+  OP_BLOCK,
+  OP_BR,
+  OP_END,
+  OP_GLOBAL_GET,
+  OP_GLOBAL_SET,
+  OP_I32_ADD,
+  OP_I32_CONST,
+  OP_I32_EQ,
+  OP_I32_GT_S,
+  OP_I32_LT_S,
+  OP_I32_LT_U,
+  OP_I32_SHL,
+  OP_I32_SHR_U,
+  OP_I32_SUB,
+  OP_IF,
+  OP_LOCAL_GET,
+  OP_LOCAL_SET,
+  OP_LOCAL_TEE,
+  OP_NOP,
+  OP_SELECT,
+  OP_UNREACHABLE,
+  TYPE_EMPTY,
+  TYPE_I32,
+  WEIGHT_CALL_IMPORT,
+  WEIGHT_GROW,
+} from './opcodes.ts'
+import type { FunctionScan } from './scan-function.ts'
+
+/** Indices of the globals that admission adds. */
+export interface OwnGlobals {
+  fuel: number
+  depth: number
+  growFailed: number
+}
+
+/** 16 bytes cost one unit; a length of 2^32 still leaves the sum far from wrapping around. */
+const BULK_SHIFT = 4
+/** A page costs 2^10; more pages than there can be cost what no slice has. */
+const GROW_SHIFT = 10
+const GROW_PAGES_MAX = 65_535
+const TOO_MUCH = 1 << 30
+
+export class FunctionWriter {
+  readonly #out: ModuleWriter
+  readonly #map: OffsetMapBuilder
+  readonly #globals: OwnGlobals
+  readonly #depthLimit: number
+  /** Where `#out` comes to stand behind what was written before. */
+  #base = 0
+
+  constructor(out: ModuleWriter, map: OffsetMapBuilder, globals: OwnGlobals, depthLimit: number) {
+    this.#out = out
+    this.#map = map
+    this.#globals = globals
+    this.#depthLimit = depthLimit
+  }
+
+  /**
+   * Writes the body of a function, without its size.
+   * @param blockType encoded type of a block that leaves the function's results, where it is counted
+   */
+  write(bytes: Uint8Array, scan: FunctionScan, charge: FunctionCharge, blockType: number[]): void {
+    const out = this.#out
+    if (charge.folded) {
+      this.#copy(bytes, scan.body.from, scan.body.to)
+      return
+    }
+    const fuel = scan.locals
+    const length = scan.locals + 1
+    const extra = scan.sites.some((site) => site.kind === 'bulk' || site.kind === 'grow') ? 2 : 1
+    out.u32(scan.groups + 1)
+    this.#copy(bytes, scan.groupsAt, scan.codeAt)
+    out.u32(extra)
+    out.u8(TYPE_I32)
+
+    this.#inserted(scan.codeAt)
+    this.#charge(fuel, false, charge.weights[0]!)
+    if (charge.counted) {
+      this.#enter(scan.frameBytes)
+      out.u8(OP_BLOCK)
+      for (const byte of blockType) out.u8(byte)
+    }
+    let at = scan.codeAt
+    for (const site of scan.sites) {
+      this.#copy(bytes, at, site.at)
+      at = site.at
+      switch (site.kind) {
+        case 'loop': {
+          const quiet = charge.quiet[site.region]!
+          const parent = scan.regions[site.region]!.parent
+          if (quiet && !charge.quiet[parent]) {
+            this.#inserted(at)
+            this.#fetch(fuel)
+          }
+          this.#copy(bytes, at, site.bodyAt)
+          at = site.bodyAt
+          this.#inserted(site.at)
+          this.#charge(fuel, quiet, charge.weights[site.region]!)
+          break
+        }
+        case 'return':
+          if (!charge.counted) break
+          this.#inserted(at)
+          out.u8(OP_BR)
+          out.u32(site.label)
+          at += 1
+          break
+        case 'bulk':
+          this.#inserted(at)
+          this.#chargeLength(fuel, length, () => {
+            this.#const(BULK_SHIFT)
+            out.u8(OP_I32_SHR_U)
+          })
+          this.#copy(bytes, at, site.to)
+          at = site.to
+          break
+        case 'import':
+          this.#inserted(at)
+          this.#charge(fuel, false, WEIGHT_CALL_IMPORT)
+          this.#copy(bytes, at, site.to)
+          // The host may have charged for what it did.
+          this.#inserted(at)
+          this.#fetch(fuel)
+          at = site.to
+          break
+        case 'grow':
+          this.#inserted(at)
+          this.#chargePages(fuel, length)
+          this.#copy(bytes, at, site.to)
+          this.#inserted(at)
+          this.#noteFailure(length)
+          at = site.to
+          break
+        case 'drop':
+          this.#inserted(at)
+          out.u8(OP_NOP)
+          at = site.to
+          break
+      }
+    }
+    this.#copy(bytes, at, scan.body.to - 1)
+    if (charge.counted) {
+      this.#copy(bytes, scan.body.to - 1, scan.body.to)
+      this.#inserted(scan.body.to - 1)
+      this.#leave(scan.frameBytes)
+    }
+    this.#copy(bytes, scan.body.to - 1, scan.body.to)
+  }
+
+  /** Says where the next body will begin. */
+  startAt(base: number): void {
+    this.#base = base - this.#out.length
+  }
+
+  #copy(bytes: Uint8Array, from: number, to: number): void {
+    this.#map.copied(this.#base + this.#out.length, from)
+    this.#out.copy(bytes, from, to)
+  }
+
+  #inserted(original: number): void {
+    this.#map.inserted(this.#base + this.#out.length, original)
+  }
+
+  #const(value: number): void {
+    this.#out.u8(OP_I32_CONST)
+    this.#out.s32(value)
+  }
+
+  #fetch(fuel: number): void {
+    this.#out.u8(OP_GLOBAL_GET)
+    this.#out.u32(this.#globals.fuel)
+    this.#out.u8(OP_LOCAL_SET)
+    this.#out.u32(fuel)
+  }
+
+  #charge(fuel: number, fromLocal: boolean, weight: number): void {
+    const out = this.#out
+    out.u8(fromLocal ? OP_LOCAL_GET : OP_GLOBAL_GET)
+    out.u32(fromLocal ? fuel : this.#globals.fuel)
+    this.#const(weight)
+    out.u8(OP_I32_SUB)
+    this.#keep(fuel)
+  }
+
+  /** F and f become what is on the stack; negative ends the call. */
+  #keep(fuel: number): void {
+    const out = this.#out
+    out.u8(OP_LOCAL_TEE)
+    out.u32(fuel)
+    out.u8(OP_GLOBAL_SET)
+    out.u32(this.#globals.fuel)
+    out.u8(OP_LOCAL_GET)
+    out.u32(fuel)
+    this.#const(0)
+    out.u8(OP_I32_LT_S)
+    this.#trapIf()
+  }
+
+  #trapIf(): void {
+    this.#out.u8(OP_IF)
+    this.#out.u8(TYPE_EMPTY)
+    this.#out.u8(OP_UNREACHABLE)
+    this.#out.u8(OP_END)
+  }
+
+  /** Charges what `price` makes of the length on top of the stack, which stays. */
+  #chargeLength(fuel: number, length: number, price: () => void): void {
+    const out = this.#out
+    out.u8(OP_LOCAL_TEE)
+    out.u32(length)
+    out.u8(OP_GLOBAL_GET)
+    out.u32(this.#globals.fuel)
+    out.u8(OP_LOCAL_GET)
+    out.u32(length)
+    price()
+    out.u8(OP_I32_SUB)
+    this.#keep(fuel)
+  }
+
+  #chargePages(fuel: number, length: number): void {
+    const out = this.#out
+    this.#chargeLength(fuel, length, () => {
+      // pages > GROW_PAGES_MAX ? TOO_MUCH : WEIGHT_GROW + (pages << GROW_SHIFT), the pages being on the stack already
+      this.#const(GROW_SHIFT)
+      out.u8(OP_I32_SHL)
+      this.#const(WEIGHT_GROW)
+      out.u8(OP_I32_ADD)
+      this.#const(TOO_MUCH)
+      out.u8(OP_LOCAL_GET)
+      out.u32(length)
+      this.#const(GROW_PAGES_MAX + 1)
+      out.u8(OP_I32_LT_U)
+      out.u8(OP_SELECT)
+    })
+  }
+
+  #noteFailure(length: number): void {
+    const out = this.#out
+    out.u8(OP_LOCAL_TEE)
+    out.u32(length)
+    out.u8(OP_LOCAL_GET)
+    out.u32(length)
+    this.#const(-1)
+    out.u8(OP_I32_EQ)
+    out.u8(OP_IF)
+    out.u8(TYPE_EMPTY)
+    this.#const(1)
+    out.u8(OP_GLOBAL_SET)
+    out.u32(this.#globals.growFailed)
+    out.u8(OP_END)
+  }
+
+  #enter(frameBytes: number): void {
+    this.#moveDepth(frameBytes, OP_I32_ADD)
+    this.#out.u8(OP_GLOBAL_GET)
+    this.#out.u32(this.#globals.depth)
+    this.#const(this.#depthLimit)
+    this.#out.u8(OP_I32_GT_S)
+    this.#trapIf()
+  }
+
+  #leave(frameBytes: number): void {
+    this.#moveDepth(frameBytes, OP_I32_SUB)
+  }
+
+  #moveDepth(frameBytes: number, op: number): void {
+    this.#out.u8(OP_GLOBAL_GET)
+    this.#out.u32(this.#globals.depth)
+    this.#const(frameBytes)
+    this.#out.u8(op)
+    this.#out.u8(OP_GLOBAL_SET)
+    this.#out.u32(this.#globals.depth)
+  }
+}
