@@ -1,0 +1,186 @@
+// The embedded log without its thread: what each operation does to log.db and to what is kept in memory.
+// Runs on: log thread. Every method is synchronous; a group of writes is one commit.
+
+import { SpqrError } from '../../../schemas/errors.ts'
+import { ROW_BYTES_MAX } from './batch.ts'
+import { type Appender, BatchStore } from './batch-store.ts'
+import { Catalog, type Partition } from './catalog.ts'
+import { CheckpointStore } from './checkpoint-store.ts'
+import { type Database, openDatabase, type Statement } from './database.ts'
+import { Housekeeping } from './housekeeping.ts'
+import type { CommitBody, LogOptions, ReadBody, Results, WriteBody } from './messages.ts'
+import { RowCache } from './row-cache.ts'
+import { Staging } from './staging.ts'
+import { WriteTransaction } from './write-transaction.ts'
+
+const STAGED_BYTES_MAX = 64 << 20
+const CACHE_BYTES = 64 << 20
+const ORPHANS_PER_COMMIT = 256
+
+/** A write and who asked for it. */
+export interface Write {
+  body: WriteBody
+  /** Whose staged records go when it goes. */
+  owner: object
+}
+
+export type Outcome = { value: unknown } | { thrown: unknown }
+
+export class Log {
+  readonly housekeeping: Housekeeping
+  readonly #db: Database
+  readonly #catalog: Catalog
+  readonly #batches: BatchStore
+  readonly #staging: Staging
+  readonly #checkpoints: CheckpointStore
+  readonly #setOffset: Statement
+  readonly #offsets: Statement
+
+  /** @throws SpqrError as `openDatabase` does */
+  constructor(options: LogOptions) {
+    this.#db = openDatabase(options.dataDir)
+    const cache = new RowCache(options.cacheBytes ?? CACHE_BYTES)
+    this.#catalog = new Catalog(this.#db)
+    this.#batches = new BatchStore(this.#db, cache)
+    this.#staging = new Staging(this.#db, options.stagedBytesMax ?? STAGED_BYTES_MAX)
+    this.#checkpoints = new CheckpointStore(this.#db)
+    this.#setOffset = this.#db.prepare(
+      'insert or replace into group_offset(name, topic, partition, position) values(?,?,?,?)',
+    )
+    this.#offsets = this.#db.prepare('select partition, position from group_offset where name = ? and topic = ?')
+    this.housekeeping = new Housekeeping(this.#db, this.#catalog, this.#batches)
+  }
+
+  /**
+   * Does the writes in their order in one commit. What is refused for its own sake leaves the others as they are.
+   * @throws what the database threw: then nothing of it was done
+   */
+  writeAll(writes: Write[]): Outcome[] {
+    return WriteTransaction.run(this.#db, (tx) => {
+      const appender = this.#batches.appender(tx)
+      if (this.#staging.hasOrphans) this.#staging.sweep(tx, ORPHANS_PER_COMMIT)
+      return writes.map((write): Outcome => {
+        try {
+          return { value: this.#write(tx, appender, write) }
+        } catch (thrown) {
+          // A refusal comes before anything was changed; everything else undoes the whole commit.
+          if (thrown instanceof SpqrError) return { thrown }
+          throw thrown
+        }
+      })
+    })
+  }
+
+  /** A staged append that fits into memory needs no commit. @returns undefined: it is for `writeAll` */
+  stage(write: Write): Outcome | undefined {
+    const { body, owner } = write
+    if (body.op !== 'append' || body.transaction === undefined || this.#staging.full) return undefined
+    try {
+      this.#stage(body, body.transaction, owner)
+      return { value: 0 }
+    } catch (thrown) {
+      return { thrown }
+    }
+  }
+
+  #write(tx: WriteTransaction, appender: Appender, { body, owner }: Write): Results[WriteBody['op']] {
+    switch (body.op) {
+      case 'createTopic':
+        return this.#catalog.create(tx, body.spec).info
+      case 'deleteTopic':
+        appender.forget(this.#catalog.delete(tx, body.name).partitions)
+        tx.onCommit(() => this.housekeeping.noteTrash())
+        return undefined
+      case 'append': {
+        if (body.transaction !== undefined) {
+          this.#stage(body, body.transaction, owner)
+          if (this.#staging.full) this.#staging.spill(tx)
+          return 0
+        }
+        if (body.create && !this.#catalog.find(body.topic)) this.#catalog.create(tx, { name: body.topic })
+        return appender.append(this.#catalog.partition(body.topic, body.partition), body.frames, body.records)
+      }
+      case 'commit':
+        return this.#commit(tx, appender, body.commit)
+      case 'abort':
+        this.#staging.drop(body.transaction)
+        return undefined
+      case 'copyCheckpoint':
+        return this.#checkpoints.copy(tx, body.from, body.to, body.savepoint)
+      case 'deleteCheckpoints':
+        this.#checkpoints.delete(tx, body.tenant, body.pipeline, body.savepoint)
+        return undefined
+    }
+  }
+
+  #stage(body: WriteBody & { op: 'append' }, transaction: string, owner: object): void {
+    const { topic, partition, create, frames, records } = body
+    const found = this.#catalog.find(topic)
+    if (!(create && !found)) this.#catalog.partition(topic, partition)
+    const place = { topic, number: partition, create, rowBytesMax: found?.rowBytesMax ?? ROW_BYTES_MAX }
+    this.#staging.append(transaction, owner, place, frames, records)
+  }
+
+  #commit(tx: WriteTransaction, appender: Appender, commit: CommitBody): Results['commit'] {
+    if (commit.transaction !== undefined) this.#staging.publish(tx, commit.transaction, this.#catalog, appender)
+    for (const { group, topic, partition, offset } of commit.offsets)
+      this.#setOffset.run(group, topic, partition, offset)
+    return this.#checkpoints.store(tx, { ...commit, createdAt: Date.now() })
+  }
+
+  /** @throws SpqrError; what the database throws */
+  answer(body: ReadBody): unknown {
+    switch (body.op) {
+      case 'listTopics':
+        return this.#catalog.list(body.prefix)
+      case 'topic':
+        return this.#catalog.find(body.name)?.info
+      case 'read':
+        return this.#batches.read(this.#catalog.partition(body.topic, body.partition), body.offset, body.bytesMax)
+      case 'offsetOf':
+        return this.#offsetOf(this.#catalog.partition(body.topic, body.partition), body.from)
+      case 'offsets':
+        return this.#catalog.topic(body.topic).partitions.map(({ number, earliest, latest }) => {
+          return { partition: number, earliest, latest }
+        })
+      case 'groupOffsets': {
+        const rows = this.#offsets.all(body.group, body.topic) as { partition: number; position: number }[]
+        return rows.map(({ partition, position }) => [partition, position])
+      }
+      case 'checkpoint':
+        return this.#checkpoints.load(body.slot, body.which)
+      case 'checkpoints':
+        return this.#checkpoints.list(body.slot)
+    }
+  }
+
+  #offsetOf(partition: Partition, from: (ReadBody & { op: 'offsetOf' })['from']): number {
+    switch (from.at) {
+      case 'earliest':
+        return partition.earliest
+      case 'latest':
+        return partition.latest
+      case 'offset':
+        return this.#batches.offsetFrom(partition, from.offset)
+      case 'time':
+        return this.#batches.offsetAt(partition, from.timestampMs)
+    }
+  }
+
+  /** Partitions that took records since the last call. */
+  takeAppended(): Partition[] {
+    const appended = [...this.#batches.appended]
+    this.#batches.appended.clear()
+    this.housekeeping.note(appended)
+    return appended
+  }
+
+  /** Its staged records are gone with it. */
+  dropOwner(owner: object): void {
+    this.#staging.dropOwner(owner)
+  }
+
+  close(): void {
+    this.#db.close()
+  }
+}
