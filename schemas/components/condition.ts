@@ -51,18 +51,28 @@ export type Condition = Comparison | { all: Condition[] } | { any: Condition[] }
 const isScalar = (value: unknown): value is Scalar =>
   value === null || typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
 
-const scalar = v.custom<Scalar>(isScalar, 'must be a text, a number, true, false or null')
-const scalars = v.pipe(v.array(scalar), v.maxLength(VALUES_MAX))
-const ordered = v.custom<number | string>(
-  (value) => typeof value === 'number' || typeof value === 'string',
-  'must be a number or a text',
+// The metadata is what JSON Schema is told of a form that valibot cannot describe.
+const scalar = v.pipe(
+  v.custom<Scalar>(isScalar, 'must be a text, a number, true, false or null'),
+  v.metadata({ type: ['string', 'number', 'boolean', 'null'] }),
 )
-const bounds = v.custom<[number, number] | [string, string]>((value) => {
-  if (!Array.isArray(value) || value.length !== 2) return false
-  const [low, high] = value as [unknown, unknown]
-  if (typeof low === 'number' && typeof high === 'number') return low <= high
-  return typeof low === 'string' && typeof high === 'string' && low <= high
-}, 'must be [low, high]: two numbers or two texts in order')
+const scalars = v.pipe(v.array(scalar), v.maxLength(VALUES_MAX))
+const ordered = v.pipe(
+  v.custom<number | string>(
+    (value) => typeof value === 'number' || typeof value === 'string',
+    'must be a number or a text',
+  ),
+  v.metadata({ type: ['number', 'string'] }),
+)
+const bounds = v.pipe(
+  v.custom<[number, number] | [string, string]>((value) => {
+    if (!Array.isArray(value) || value.length !== 2) return false
+    const [low, high] = value as [unknown, unknown]
+    if (typeof low === 'number' && typeof high === 'number') return low <= high
+    return typeof low === 'string' && typeof high === 'string' && low <= high
+  }, 'must be [low, high]: two numbers or two texts in order'),
+  v.metadata({ type: 'array', items: { type: ['number', 'string'] }, minItems: 2, maxItems: 2 }),
+)
 
 const comparison = v.pipe(
   closedObject({
