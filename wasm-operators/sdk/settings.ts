@@ -1,0 +1,145 @@
+// The settings of a component as the operator sees them: a tree made once per `configure`.
+
+import { KIND_ARRAY, KIND_FALSE, KIND_MISSING, KIND_NULL, KIND_NUMBER, KIND_OBJECT, KIND_STRING, KIND_TRUE } from './json/scan.ts'
+import { kindAt, skipSpace, skipValue } from './json/scan.ts'
+import { parseNumber } from './json/parse-number.ts'
+import { decodeString } from './json/text.ts'
+import { Writer } from './json/writer.ts'
+
+/**
+ * One value of the settings. What is not there is a value of its own, `exists` false, so that chains need no checks:
+ * `settings.get('window').f64('seconds', 60)`.
+ */
+@final
+export class Settings {
+  /** KIND_* of json/scan.ts. */
+  kind: u32 = KIND_MISSING
+  /** Of a number; NaN for all else. */
+  number: f64 = NaN
+  /** Of a string; '' for all else. */
+  string: string = ''
+  /** The JSON text it was read from, compact or not; '' where it is missing. */
+  raw: string = ''
+  /** Names of the fields of an object, in their order; of duplicates the last counts. */
+  keys: string[] = []
+  private items: Settings[] = []
+
+  /** @throws Error where the text is not JSON */
+  static parse(text: string): Settings {
+    const copy = new Writer()
+    copy.text(text)
+    const parsed = Settings.read(copy.room(1) - copy.length, copy.length)
+    copy.free()
+    if (!parsed) throw new Error('the settings are not JSON')
+    return parsed
+  }
+
+  /** JSON at `at`, null where it is none; the byte behind it must be writable. */
+  static read(at: usize, bytes: usize): Settings | null {
+    const end = at + bytes
+    const behind = load<u8>(end)
+    store<u8>(end, 0)
+    const begin = skipSpace(at)
+    const stop = skipValue(begin, 0)
+    const valid = stop != 0 && skipSpace(stop) == end
+    store<u8>(end, behind)
+    return valid ? build(begin, stop) : null
+  }
+
+  get exists(): bool { return this.kind != KIND_MISSING }
+  get isNull(): bool { return this.kind == KIND_NULL }
+  get isBool(): bool { return this.kind == KIND_TRUE || this.kind == KIND_FALSE }
+  get isTrue(): bool { return this.kind == KIND_TRUE }
+  get isNumber(): bool { return this.kind == KIND_NUMBER }
+  get isString(): bool { return this.kind == KIND_STRING }
+  get isArray(): bool { return this.kind == KIND_ARRAY }
+  get isObject(): bool { return this.kind == KIND_OBJECT }
+
+  /** Elements of an array, or fields of an object. */
+  get length(): i32 { return this.items.length }
+
+  /** The n-th element or field; a missing one where there is none. */
+  at(index: i32): Settings {
+    return index >= 0 && index < this.items.length ? this.items[index] : MISSING
+  }
+
+  /** The field of this name; a missing one where there is none. */
+  get(name: string): Settings {
+    const index = this.keys.indexOf(name)
+    return index < 0 ? MISSING : this.items[index]
+  }
+
+  has(name: string): bool { return this.keys.includes(name) }
+
+  /** A field as a string, `fallback` where it is none. */
+  str(name: string, fallback: string = ''): string {
+    const field = this.get(name)
+    return field.isString ? field.string : fallback
+  }
+
+  f64(name: string, fallback: f64 = 0): f64 {
+    const field = this.get(name)
+    return field.isNumber ? field.number : fallback
+  }
+
+  i64(name: string, fallback: i64 = 0): i64 {
+    const field = this.get(name)
+    return field.isNumber ? (field.number as i64) : fallback
+  }
+
+  bool(name: string, fallback: bool = false): bool {
+    const field = this.get(name)
+    return field.isBool ? field.isTrue : fallback
+  }
+
+  /** Adds a field or replaces the one of this name. */
+  private put(name: string, value: Settings): void {
+    const index = this.keys.indexOf(name)
+    if (index >= 0) this.items[index] = value
+    else {
+      this.keys.push(name)
+      this.items.push(value)
+    }
+  }
+
+  /** For the parser alone. */
+  add(name: string | null, value: Settings): void {
+    if (name === null) this.items.push(value)
+    else this.put(name, value)
+  }
+}
+
+const MISSING = new Settings()
+
+/** The value at `at … end`, whose form was checked before. */
+function build(at: usize, end: usize): Settings {
+  const made = new Settings()
+  made.kind = kindAt(at)
+  made.raw = String.UTF8.decodeUnsafe(at, end - at)
+  if (made.kind == KIND_NUMBER) made.number = parseNumber(at, end)
+  else if (made.kind == KIND_STRING) made.string = textOf(at + 1, end - 1)
+  else if (made.kind == KIND_ARRAY || made.kind == KIND_OBJECT) {
+    at = skipSpace(at + 1)
+    while (at < end - 1) {
+      let name: string | null = null
+      if (made.kind == KIND_OBJECT) {
+        const keyEnd = skipValue(at, 0)
+        name = textOf(at + 1, keyEnd - 1)
+        at = skipSpace(skipSpace(keyEnd) + 1)
+      }
+      const valueEnd = skipValue(at, 0)
+      made.add(name, build(at, valueEnd))
+      at = skipSpace(valueEnd)
+      if (load<u8>(at) == 0x2c) at = skipSpace(at + 1)
+    }
+  }
+  return made
+}
+
+function textOf(at: usize, end: usize): string {
+  const writer = new Writer()
+  decodeString(at, end, writer)
+  const text = writer.toString()
+  writer.free()
+  return text
+}
