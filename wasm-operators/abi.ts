@@ -51,6 +51,8 @@ export const FLAG_TOMBSTONE = 2
 // The guest ABI. Exports of an operator module:
 //
 //   memory                                   at most what admission allows
+//   spqr_start(): void                       the module's own top level, which names the operator. Optional; called once,
+//                                            before all else. A start section is refused: nothing runs unmetered
 //   spqr_abi(): i32                          ABI_VERSION
 //   allocate(inputBytes, outputBytes): i32   makes (or makes larger) both regions → address of the mailbox, which never
 //                                            moves. Called before anything else; again between calls; at least these sizes

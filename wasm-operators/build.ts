@@ -56,7 +56,8 @@ async function build(name: string, known: Shipped | undefined): Promise<Shipped 
   const hash = createHash('sha256').update(asconfig).update(compiler).update(driver)
   for (const folder of [...shared, name]) hashFolder(join(sources, folder), hash)
   const inputs = hash.digest('hex')
-  if (known?.inputs === inputs && existsSync(join(target, file)) && existsSync(join(target, `${file}.map`))) return known
+  if (known?.inputs === inputs && existsSync(join(target, file)) && existsSync(join(target, `${file}.map`)))
+    return known
 
   const started = performance.now()
   const result = await compileOperator({

@@ -85,7 +85,8 @@ function loadCompiler(): Promise<Asc> {
 /** @throws Error where the input itself is not one: a name that is none, a source that is too long */
 export async function compileOperator(input: CompileInput): Promise<CompileResult> {
   if (!NAME.test(input.name)) throw new RangeError(`Cannot compile "${input.name}": not a name of an operator`)
-  if (input.source.length > SOURCE_MAX) throw new RangeError(`Cannot compile "${input.name}": over ${SOURCE_MAX} characters`)
+  if (input.source.length > SOURCE_MAX)
+    throw new RangeError(`Cannot compile "${input.name}": over ${SOURCE_MAX} characters`)
   const asc = await loadCompiler()
   const author = `${input.name}.ts`
   const entry = [`import './${input.name}'`, `export { ${EXPORTS.join(', ')} } from 'spqr/guest'`, ''].join('\n')
@@ -204,4 +205,3 @@ function leb128(value: number): number[] {
   } while (value)
   return bytes
 }
-

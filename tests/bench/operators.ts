@@ -39,7 +39,11 @@ export function shopEvents(count: number): string[] {
       timestamp: `2024-05-${String(1 + (i % 28)).padStart(2, '0')}T12:00:00.000Z`,
       session: Math.floor(random() * 1e12).toString(36),
       action: pick(['view', 'view', 'cart', 'purchase']),
-      user: { id: `u${Math.floor(random() * 5000)}`, country: pick(['de', 'fr', 'us', 'jp', 'br']), returning: random() < 0.5 },
+      user: {
+        id: `u${Math.floor(random() * 5000)}`,
+        country: pick(['de', 'fr', 'us', 'jp', 'br']),
+        returning: random() < 0.5,
+      },
       product: {
         id: `p${Math.floor(random() * 1000)}`,
         category: pick(['shoes', 'books', 'garden', 'music']),
@@ -56,32 +60,61 @@ export async function run(): Promise<Row[]> {
   const rows: Row[] = [{ name: 'event', value: mean(bytes.map((b) => b.length)), unit: 'bytes' }]
 
   const filter = { where: [{ path: 'action', equals: 'purchase' }] }
-  rows.push(compare('json-filter, one condition', filter, () => {
-    let passed = 0
-    return { each: (e) => void (e.action === 'purchase' && passed++), result: () => passed }
-  }, 'json-filter', bytes))
+  rows.push(
+    compare(
+      'json-filter, one condition',
+      filter,
+      () => {
+        let passed = 0
+        return { each: (e) => void (e.action === 'purchase' && passed++), result: () => passed }
+      },
+      'json-filter',
+      bytes,
+    ),
+  )
 
   const aggregate = { groupBy: 'product.id', fields: [{ path: 'product.price', as: 'sum', fn: 'sum' }] }
-  rows.push(compare('json-aggregate, one group, one sum', aggregate, () => {
-    const groups = new Map<string, number>()
-    return {
-      each: (e) => void groups.set(e.product.id, (groups.get(e.product.id) ?? 0) + e.product.price),
-      result: () => groups.size,
-    }
-  }, 'json-aggregate', bytes))
+  rows.push(
+    compare(
+      'json-aggregate, one group, one sum',
+      aggregate,
+      () => {
+        const groups = new Map<string, number>()
+        return {
+          each: (e) => void groups.set(e.product.id, (groups.get(e.product.id) ?? 0) + e.product.price),
+          result: () => groups.size,
+        }
+      },
+      'json-aggregate',
+      bytes,
+    ),
+  )
 
   const map = { pick: ['id', 'user.country', 'product.price'], compute: { total: 'product.price * 2' } }
-  rows.push(compare('json-map, pick and compute', map, () => {
-    let length = 0
-    return {
-      each: (e) => {
-        length += Buffer.from(JSON.stringify({
-          id: e.id, user: { country: e.user.country }, product: { price: e.product.price }, total: e.product.price * 2,
-        })).length
+  rows.push(
+    compare(
+      'json-map, pick and compute',
+      map,
+      () => {
+        let length = 0
+        return {
+          each: (e) => {
+            length += Buffer.from(
+              JSON.stringify({
+                id: e.id,
+                user: { country: e.user.country },
+                product: { price: e.product.price },
+                total: e.product.price * 2,
+              }),
+            ).length
+          },
+          result: () => length,
+        }
       },
-      result: () => length,
-    }
-  }, 'json-map', bytes))
+      'json-map',
+      bytes,
+    ),
+  )
   return rows
 }
 

@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { decodeRecord, type PlainRecord, RecordBuffer, RECORD_LENGTH } from '../../host/record/record.ts'
+import { decodeRecord, type PlainRecord, RECORD_LENGTH, RecordBuffer } from '../../host/record/record.ts'
 import { compileOperator } from '../../manager/operators/compile.ts'
 import {
   MAILBOX_INPUT,
@@ -186,7 +186,8 @@ export class Guest {
     const view = new DataView(this.exports.memory.buffer)
     const start = this.word(MAILBOX_OUTPUT)
     const end = start + this.word(MAILBOX_OUTPUT_BYTES)
-    for (let at = start; at < end; at += view.getUint32(at + RECORD_LENGTH, true)) this.out.push(decodeRecord(bytes, at))
+    for (let at = start; at < end; at += view.getUint32(at + RECORD_LENGTH, true))
+      this.out.push(decodeRecord(bytes, at))
     this.set(MAILBOX_OUTPUT_BYTES, 0)
   }
 

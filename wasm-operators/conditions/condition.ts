@@ -69,7 +69,10 @@ function comparison(slot: Slot, operation: string, value: Settings): Condition {
   if (operation == 'lte') return new Ordered(slot, value, true, true, false)
   if (operation == 'between') {
     if (!value.isArray || value.length != 2) throw new Error('between takes a list of two bounds, not ' + value.raw)
-    const both: Condition[] = [new Ordered(slot, value.at(0), false, true, true), new Ordered(slot, value.at(1), true, true, false)]
+    const both: Condition[] = [
+      new Ordered(slot, value.at(0), false, true, true),
+      new Ordered(slot, value.at(1), true, true, false),
+    ]
     return new All(both)
   }
   if (operation == 'contains') return new Contains(slot, value)
@@ -92,7 +95,9 @@ function literals(value: Settings, list: bool): Literal[] {
 }
 
 class All extends Condition {
-  constructor(private parts: Condition[]) { super() }
+  constructor(private parts: Condition[]) {
+    super()
+  }
 
   holds(paths: Paths): bool {
     for (let i = 0, count = this.parts.length; i < count; i++) if (!unchecked(this.parts[i]).holds(paths)) return false
@@ -105,7 +110,9 @@ class All extends Condition {
 }
 
 class Any extends Condition {
-  constructor(private parts: Condition[]) { super() }
+  constructor(private parts: Condition[]) {
+    super()
+  }
 
   holds(paths: Paths): bool {
     for (let i = 0, count = this.parts.length; i < count; i++) if (unchecked(this.parts[i]).holds(paths)) return true
@@ -118,19 +125,38 @@ class Any extends Condition {
 }
 
 class Not extends Condition {
-  constructor(private inner: Condition) { super() }
-  holds(paths: Paths): bool { return !this.inner.holds(paths) }
-  free(): void { this.inner.free() }
+  constructor(private inner: Condition) {
+    super()
+  }
+  holds(paths: Paths): bool {
+    return !this.inner.holds(paths)
+  }
+  free(): void {
+    this.inner.free()
+  }
 }
 
 class Exists extends Condition {
-  constructor(private slot: Slot, private wanted: bool) { super() }
-  holds(paths: Paths): bool { return paths.has(this.slot) == this.wanted }
+  constructor(
+    private slot: Slot,
+    private wanted: bool,
+  ) {
+    super()
+  }
+  holds(paths: Paths): bool {
+    return paths.has(this.slot) == this.wanted
+  }
 }
 
 /** `equals`, `in`, and their negatives. */
 class Equals extends Condition {
-  constructor(private slot: Slot, private values: Literal[], private wanted: bool) { super() }
+  constructor(
+    private slot: Slot,
+    private values: Literal[],
+    private wanted: bool,
+  ) {
+    super()
+  }
 
   holds(paths: Paths): bool {
     const slot = this.slot
@@ -151,7 +177,13 @@ class Equals extends Condition {
 class Ordered extends Condition {
   private bound: Literal
 
-  constructor(private slot: Slot, bound: Settings, private below: bool, private same: bool, private above: bool) {
+  constructor(
+    private slot: Slot,
+    bound: Settings,
+    private below: bool,
+    private same: bool,
+    private above: bool,
+  ) {
     super()
     if (!bound.isNumber && !bound.isString) throw new Error('a bound is a number or a string, not ' + bound.raw)
     this.bound = new Literal(bound)
@@ -164,7 +196,9 @@ class Ordered extends Condition {
     return order == 2 ? false : order < 0 ? this.below : this.above
   }
 
-  free(): void { this.bound.free() }
+  free(): void {
+    this.bound.free()
+  }
 }
 
 /** A part of a string, or an element of an array. */
@@ -172,7 +206,10 @@ class Contains extends Condition {
   private element: Literal
   private part: Constant | null = null
 
-  constructor(private slot: Slot, value: Settings) {
+  constructor(
+    private slot: Slot,
+    value: Settings,
+  ) {
     super()
     this.element = new Literal(value)
     if (value.isString) this.part = Constant.ofText(value.string)
@@ -214,7 +251,12 @@ class Contains extends Condition {
 class Affix extends Condition {
   private part: Constant
 
-  constructor(private slot: Slot, value: Settings, operation: string, private first: bool) {
+  constructor(
+    private slot: Slot,
+    value: Settings,
+    operation: string,
+    private first: bool,
+  ) {
     super()
     if (!value.isString) throw new Error(operation + ' takes a string, not ' + value.raw)
     this.part = Constant.ofText(value.string)
@@ -229,5 +271,7 @@ class Affix extends Condition {
     return sameBytes(this.first ? textAt : textAt + textBytes - bytes, this.part.pointer, bytes)
   }
 
-  free(): void { this.part.free() }
+  free(): void {
+    this.part.free()
+  }
 }

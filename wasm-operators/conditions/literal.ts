@@ -6,7 +6,7 @@ import { parseNumber } from 'spqr/json/parse-number'
 import { KIND_ARRAY, KIND_NUMBER, KIND_OBJECT, KIND_STRING } from 'spqr/json/scan'
 import { decodeString } from 'spqr/json/text'
 import { Writer } from 'spqr/json/writer'
-import { compareBytes, Constant, sameBytes } from 'spqr/memory'
+import { Constant, compareBytes, sameBytes } from 'spqr/memory'
 
 const scratch = new Writer()
 

@@ -28,6 +28,8 @@ export class Bytes {
   /** The bytes are this text in UTF-8. */
   equals(text: string): bool {
     const encoded = String.UTF8.encode(text)
-    return encoded.byteLength == this.length && memory.compare(changetype<usize>(encoded), this.pointer, this.length) == 0
+    return (
+      encoded.byteLength == this.length && memory.compare(changetype<usize>(encoded), this.pointer, this.length) == 0
+    )
   }
 }

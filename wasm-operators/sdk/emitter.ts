@@ -50,11 +50,15 @@ export class Emitter {
 
   /** Something listens at this port; what is emitted to another costs nothing. */
   @inline
-  isConnected(port: u32): bool { return isConnected(port) }
+  isConnected(port: u32): bool {
+    return isConnected(port)
+  }
 
   /** Passes the record on as it is. // hot */
   @inline
-  emit(record: Record): void { this.emitTo(0, record) }
+  emit(record: Record): void {
+    this.emitTo(0, record)
+  }
 
   /** Passes the record on by a port: its index in the manifest. // hot */
   emitTo(port: u32, record: Record): void {
@@ -67,7 +71,9 @@ export class Emitter {
   }
 
   /** A new record from a string or bytes (Uint8Array, ArrayBuffer, StaticArray<u8>, Bytes), without a key. */
-  write<T>(value: T): void { this.writeTo(0, value) }
+  write<T>(value: T): void {
+    this.writeTo(0, value)
+  }
 
   /** The same by a port. */
   writeTo<T>(port: u32, value: T): void {
@@ -79,7 +85,9 @@ export class Emitter {
   }
 
   /** A new record with a key. */
-  writeKeyed<K, T>(key: K, value: T): void { this.writeKeyedTo(0, key, value) }
+  writeKeyed<K, T>(key: K, value: T): void {
+    this.writeKeyedTo(0, key, value)
+  }
 
   writeKeyedTo<K, T>(port: u32, key: K, value: T): void {
     if (!isConnected(port)) return
@@ -98,7 +106,9 @@ export class Emitter {
   }
 
   /** Asks for `flush` after the present record (`emitWhen: {operator: true}`). */
-  flushNow(): void { requestFlush() }
+  flushNow(): void {
+    requestFlush()
+  }
 
   /**
    * Begins a frame of known size; key, headers and value are to be written at the returned address, in this order, then
@@ -131,7 +141,7 @@ export class Emitter {
     const at = this.frame
     const length = load<u32>(at)
     const used =
-      RECORD_HEADER_BYTES +
+      (RECORD_HEADER_BYTES as u32) +
       load<u32>(at, RECORD_KEY_BYTES) +
       load<u32>(at, RECORD_HEADERS_BYTES) +
       load<u32>(at, RECORD_VALUE_BYTES)

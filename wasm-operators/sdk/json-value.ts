@@ -9,21 +9,42 @@ const scratch = new Writer()
 /** The value at one path of the present record; valid during the call. */
 @final
 export class JsonValue {
-  constructor(private paths: Paths, private slot: Slot) {}
+  constructor(
+    private paths: Paths,
+    private slot: Slot,
+  ) {}
 
-  private get kind(): u32 { return this.paths.kind(this.slot) }
+  private get kind(): u32 {
+    return this.paths.kind(this.slot)
+  }
 
   /** The path leads to something, be it `null`. */
-  get exists(): bool { return this.paths.has(this.slot) }
-  get isNull(): bool { return this.kind == KIND_NULL }
-  get isBool(): bool { return this.kind == KIND_TRUE || this.kind == KIND_FALSE }
-  get isNumber(): bool { return this.kind == KIND_NUMBER }
-  get isString(): bool { return this.kind == KIND_STRING }
-  get isArray(): bool { return this.kind == KIND_ARRAY }
-  get isObject(): bool { return this.kind == KIND_OBJECT }
+  get exists(): bool {
+    return this.paths.has(this.slot)
+  }
+  get isNull(): bool {
+    return this.kind == KIND_NULL
+  }
+  get isBool(): bool {
+    return this.kind == KIND_TRUE || this.kind == KIND_FALSE
+  }
+  get isNumber(): bool {
+    return this.kind == KIND_NUMBER
+  }
+  get isString(): bool {
+    return this.kind == KIND_STRING
+  }
+  get isArray(): bool {
+    return this.kind == KIND_ARRAY
+  }
+  get isObject(): bool {
+    return this.kind == KIND_OBJECT
+  }
 
   /** The number, rounded as JSON.parse does; NaN where it is none. */
-  get f64(): f64 { return this.kind == KIND_NUMBER ? slotNumber(this.slot) : NaN }
+  get f64(): f64 {
+    return this.kind == KIND_NUMBER ? slotNumber(this.slot) : NaN
+  }
 
   /** The number without its fraction, exact for whole numbers of 64 bits; 0 where it is none. */
   get i64(): i64 {
@@ -51,7 +72,9 @@ export class JsonValue {
   }
 
   /** `true` is true, all else is false. */
-  get bool(): bool { return this.kind == KIND_TRUE }
+  get bool(): bool {
+    return this.kind == KIND_TRUE
+  }
 
   /** The JSON text as it stands in the record; '' where nothing is. */
   get raw(): string {

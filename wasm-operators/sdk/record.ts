@@ -50,30 +50,54 @@ export class Record {
   }
 
   /** ms since 1970 */
-  get timestamp(): i64 { return load<i64>(this.pointer, RECORD_TIMESTAMP) }
+  get timestamp(): i64 {
+    return load<i64>(this.pointer, RECORD_TIMESTAMP)
+  }
   /** Its offset in the source partition it came from. */
-  get sourceOffset(): i64 { return load<i64>(this.pointer, RECORD_SOURCE_OFFSET) }
+  get sourceOffset(): i64 {
+    return load<i64>(this.pointer, RECORD_SOURCE_OFFSET)
+  }
   /** Which source partition: (index of the source << 16) + partition. */
-  get source(): u32 { return load<u32>(this.pointer, RECORD_SOURCE) }
-  get hasKey(): bool { return (load<u8>(this.pointer, RECORD_FLAGS) & FLAG_KEY) != 0 }
+  get source(): u32 {
+    return load<u32>(this.pointer, RECORD_SOURCE)
+  }
+  get hasKey(): bool {
+    return (load<u8>(this.pointer, RECORD_FLAGS) & FLAG_KEY) != 0
+  }
   /** It has no value: it says that its key is gone. */
-  get isTombstone(): bool { return (load<u8>(this.pointer, RECORD_FLAGS) & FLAG_TOMBSTONE) != 0 }
+  get isTombstone(): bool {
+    return (load<u8>(this.pointer, RECORD_FLAGS) & FLAG_TOMBSTONE) != 0
+  }
 
   /** Bytes of the whole frame. */
   @inline
-  get frameBytes(): usize { return load<u32>(this.pointer, RECORD_LENGTH) }
+  get frameBytes(): usize {
+    return load<u32>(this.pointer, RECORD_LENGTH)
+  }
   @inline
-  get keyBytes(): usize { return load<u32>(this.pointer, RECORD_KEY_BYTES) }
+  get keyBytes(): usize {
+    return load<u32>(this.pointer, RECORD_KEY_BYTES)
+  }
   @inline
-  get headersBytes(): usize { return load<u32>(this.pointer, RECORD_HEADERS_BYTES) }
+  get headersBytes(): usize {
+    return load<u32>(this.pointer, RECORD_HEADERS_BYTES)
+  }
   @inline
-  get valueBytes(): usize { return load<u32>(this.pointer, RECORD_VALUE_BYTES) }
+  get valueBytes(): usize {
+    return load<u32>(this.pointer, RECORD_VALUE_BYTES)
+  }
   @inline
-  get keyPointer(): usize { return this.pointer + RECORD_HEADER_BYTES }
+  get keyPointer(): usize {
+    return this.pointer + RECORD_HEADER_BYTES
+  }
   @inline
-  get headersPointer(): usize { return this.keyPointer + this.keyBytes }
+  get headersPointer(): usize {
+    return this.keyPointer + this.keyBytes
+  }
   @inline
-  get valuePointer(): usize { return this.headersPointer + this.headersBytes }
+  get valuePointer(): usize {
+    return this.headersPointer + this.headersBytes
+  }
 
   /** Empty where it has none: `hasKey` tells. */
   get key(): Bytes {
@@ -89,7 +113,9 @@ export class Record {
   }
 
   /** The headers, in their order: a name may be there more than once. */
-  get headers(): Headers { return new Headers(this.headersPointer, this.valuePointer) }
+  get headers(): Headers {
+    return new Headers(this.headersPointer, this.valuePointer)
+  }
 
   /**
    * What the JSON value holds at a path such as `product.price` or `items[0].id`. All paths asked for are found in one
@@ -142,7 +168,10 @@ export class Record {
 /** A record's headers. */
 @final
 export class Headers {
-  constructor(private begin: usize, private end: usize) {}
+  constructor(
+    private begin: usize,
+    private end: usize,
+  ) {}
 
   /** How many there are. */
   get length(): i32 {
@@ -167,7 +196,10 @@ export class Headers {
   get(name: string): string | null {
     const wanted = String.UTF8.encode(name)
     for (let at = this.begin; at < this.end; at = next(at)) {
-      if (load<u32>(at) == wanted.byteLength && memory.compare(at + 4, changetype<usize>(wanted), wanted.byteLength) == 0) {
+      if (
+        load<u32>(at) == wanted.byteLength &&
+        memory.compare(at + 4, changetype<usize>(wanted), wanted.byteLength) == 0
+      ) {
         return valueText(at)
       }
     }

@@ -1,8 +1,19 @@
 // The settings of a component as the operator sees them: a tree made once per `configure`.
 
-import { KIND_ARRAY, KIND_FALSE, KIND_MISSING, KIND_NULL, KIND_NUMBER, KIND_OBJECT, KIND_STRING, KIND_TRUE } from './json/scan.ts'
-import { kindAt, skipSpace, skipValue } from './json/scan.ts'
 import { parseNumber } from './json/parse-number.ts'
+import {
+  KIND_ARRAY,
+  KIND_FALSE,
+  KIND_MISSING,
+  KIND_NULL,
+  KIND_NUMBER,
+  KIND_OBJECT,
+  KIND_STRING,
+  KIND_TRUE,
+  kindAt,
+  skipSpace,
+  skipValue,
+} from './json/scan.ts'
 import { decodeString } from './json/text.ts'
 import { Writer } from './json/writer.ts'
 
@@ -46,17 +57,35 @@ export class Settings {
     return valid ? build(begin, stop) : null
   }
 
-  get exists(): bool { return this.kind != KIND_MISSING }
-  get isNull(): bool { return this.kind == KIND_NULL }
-  get isBool(): bool { return this.kind == KIND_TRUE || this.kind == KIND_FALSE }
-  get isTrue(): bool { return this.kind == KIND_TRUE }
-  get isNumber(): bool { return this.kind == KIND_NUMBER }
-  get isString(): bool { return this.kind == KIND_STRING }
-  get isArray(): bool { return this.kind == KIND_ARRAY }
-  get isObject(): bool { return this.kind == KIND_OBJECT }
+  get exists(): bool {
+    return this.kind != KIND_MISSING
+  }
+  get isNull(): bool {
+    return this.kind == KIND_NULL
+  }
+  get isBool(): bool {
+    return this.kind == KIND_TRUE || this.kind == KIND_FALSE
+  }
+  get isTrue(): bool {
+    return this.kind == KIND_TRUE
+  }
+  get isNumber(): bool {
+    return this.kind == KIND_NUMBER
+  }
+  get isString(): bool {
+    return this.kind == KIND_STRING
+  }
+  get isArray(): bool {
+    return this.kind == KIND_ARRAY
+  }
+  get isObject(): bool {
+    return this.kind == KIND_OBJECT
+  }
 
   /** Elements of an array, or fields of an object. */
-  get length(): i32 { return this.items.length }
+  get length(): i32 {
+    return this.items.length
+  }
 
   /** The n-th element or field; a missing one where there is none. */
   at(index: i32): Settings {
@@ -69,7 +98,9 @@ export class Settings {
     return index < 0 ? MISSING : this.items[index]
   }
 
-  has(name: string): bool { return this.keys.includes(name) }
+  has(name: string): bool {
+    return this.keys.includes(name)
+  }
 
   /** A field as a string, `fallback` where it is none. */
   str(name: string, fallback: string = ''): string {

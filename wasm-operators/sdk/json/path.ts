@@ -31,7 +31,8 @@ export function parsePath(path: string): Step[] {
       step.field = path.substring(begin, at)
     }
     steps.push(step)
-    if (steps.length > PATH_STEPS_MAX) throw new Error('a path may have ' + PATH_STEPS_MAX.toString() + ' steps at most')
+    if (steps.length > PATH_STEPS_MAX)
+      throw new Error('a path may have ' + PATH_STEPS_MAX.toString() + ' steps at most')
     afterDot = at < path.length && path.charCodeAt(at) == 0x2e
     if (afterDot && ++at == path.length) throw new Error('path "' + path + '": it must not end with a dot')
   }
@@ -81,11 +82,17 @@ function quotedStep(path: string, at: i32, step: Step): i32 {
 
 function unescaped(c: i32): string {
   switch (c) {
-    case 0x62: return '\b'
-    case 0x66: return '\f'
-    case 0x6e: return '\n'
-    case 0x72: return '\r'
-    case 0x74: return '\t'
-    default: return String.fromCharCode(c)
+    case 0x62:
+      return '\b'
+    case 0x66:
+      return '\f'
+    case 0x6e:
+      return '\n'
+    case 0x72:
+      return '\r'
+    case 0x74:
+      return '\t'
+    default:
+      return String.fromCharCode(c)
   }
 }

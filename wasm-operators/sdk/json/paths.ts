@@ -2,8 +2,8 @@
 // walk enters it with each field that is named in it, and skips the rest. Nothing is allocated per text.
 
 import { allocateBytes, Constant, sameBytes } from '../memory.ts'
-import { parsePath } from './path.ts'
 import { parseNumber } from './parse-number.ts'
+import { parsePath } from './path.ts'
 import {
   DEPTH_MAX,
   escapes,

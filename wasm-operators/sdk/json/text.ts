@@ -15,11 +15,21 @@ export function decodeString(at: usize, end: usize, to: Writer): void {
     const c: u32 = load<u8>(at + 1)
     at += 2
     switch (c) {
-      case 0x62: to.byte(8); break
-      case 0x66: to.byte(12); break
-      case 0x6e: to.byte(10); break
-      case 0x72: to.byte(13); break
-      case 0x74: to.byte(9); break
+      case 0x62:
+        to.byte(8)
+        break
+      case 0x66:
+        to.byte(12)
+        break
+      case 0x6e:
+        to.byte(10)
+        break
+      case 0x72:
+        to.byte(13)
+        break
+      case 0x74:
+        to.byte(9)
+        break
       case 0x75: {
         let point = hex4(at)
         at += 4
@@ -33,7 +43,8 @@ export function decodeString(at: usize, end: usize, to: Writer): void {
         to.codePoint(point)
         break
       }
-      default: to.byte(c as u8)
+      default:
+        to.byte(c as u8)
     }
   }
 }
@@ -52,9 +63,9 @@ export function encodeString(at: usize, bytes: usize, to: Writer): void {
   const end = at + bytes
   to.byte(0x22)
   while (at < end) {
-    // A byte 0xed may begin a lone surrogate.
+    // A byte 0xed (-0x13) may begin a lone surrogate.
     const v = v128.load(at)
-    const mask = stops(v) | i8x16.bitmask(i8x16.eq(v, i8x16.splat(0xed)))
+    const mask = stops(v) | i8x16.bitmask(i8x16.eq(v, i8x16.splat(-0x13)))
     const plain = min(mask ? (ctz(mask) as usize) : 16, end - at)
     if (plain) to.bytes(at, plain)
     at += plain
@@ -70,14 +81,29 @@ export function encodeString(at: usize, bytes: usize, to: Writer): void {
     }
     at++
     switch (c) {
-      case 0x22: to.two(0x225c); break
-      case 0x5c: to.two(0x5c5c); break
-      case 8: to.two(0x625c); break
-      case 12: to.two(0x665c); break
-      case 10: to.two(0x6e5c); break
-      case 13: to.two(0x725c); break
-      case 9: to.two(0x745c); break
-      default: escapeUnit(c, to)
+      case 0x22:
+        to.two(0x225c)
+        break
+      case 0x5c:
+        to.two(0x5c5c)
+        break
+      case 8:
+        to.two(0x625c)
+        break
+      case 12:
+        to.two(0x665c)
+        break
+      case 10:
+        to.two(0x6e5c)
+        break
+      case 13:
+        to.two(0x725c)
+        break
+      case 9:
+        to.two(0x745c)
+        break
+      default:
+        escapeUnit(c, to)
     }
   }
   to.byte(0x22)
