@@ -1,0 +1,136 @@
+// One host, over its HTTP API: in `spqr dev` its `fetch` handed over in memory, else the network.
+// Runs on: control.
+
+import type { Plan, PlanComponent, StartFrom } from '../../schemas/plan.ts'
+import { problemOf } from './problem-of.ts'
+
+export type Fetch = (request: Request) => Response | Promise<Response>
+
+/** Bytes and source map of a module, or undefined where nobody has it. */
+export type ModuleReader = (digest: string) => { wasm: Uint8Array; sourceMap: string | null } | undefined
+
+/** What a host found out when it admitted the module; more fields are kept as they came. */
+export interface AdmissionReport {
+  digest: string
+  bytes: number
+  abi: number
+  manifest?: {
+    description?: string
+    ports?: string[] | '*'
+    settingsSchema?: Record<string, unknown>
+    permissions?: ('clock' | 'random' | 'log')[]
+  }
+  [field: string]: unknown
+}
+
+export interface ComponentChange {
+  component: string
+  /** The change holds from this record that leaves the component on. */
+  sequence: number
+  stateReset: boolean
+}
+
+export interface Placed {
+  state: string
+  reason?: string
+  warnings?: { pointer: string; message: string }[]
+  timings?: { placeMs?: number; instantiateMs?: number }
+  changes?: ComponentChange[]
+}
+
+export interface HostPipeline {
+  tenant: string
+  id: string
+  state: string
+  reason?: unknown
+  revision?: number
+  checkpoint?: { revision?: number }
+}
+
+export class HostClient {
+  readonly id: string
+  readonly url: string
+  readonly #fetch: Fetch
+  readonly #modules: ModuleReader
+  /** Modules that the host has, or that are on their way to it. */
+  readonly #known = new Map<string, Promise<unknown>>()
+
+  /** @param url where its API is; only a name where `fetch` is in memory */
+  constructor(id: string, url: string, fetch: Fetch, modules: ModuleReader) {
+    this.id = id
+    this.url = url.replace(/\/$/, '')
+    this.#fetch = fetch
+    this.#modules = modules
+  }
+
+  /** Passes a request on and its answer back as it is, problems too. */
+  async forward(method: string, path: string, body?: RequestBody, headers?: Record<string, string>): Promise<Response> {
+    // A stream needs `duplex`; for bytes and text it changes nothing.
+    const init = { method, body: body ?? null, headers, duplex: 'half' }
+    return await this.#fetch(new Request(this.url + path, init as RequestInit))
+  }
+
+  /** @throws SpqrError of the host's problem */
+  async json<T>(method: string, path: string, body?: string): Promise<T> {
+    const response = await this.forward(method, path, body, body === undefined ? undefined : JSON_BODY)
+    if (!response.ok) throw await problemOf(response)
+    return (response.status === 204 ? undefined : await response.json()) as T
+  }
+
+  /**
+   * Sends the plan; answered when it holds.
+   * @param plan JSON of a `Plan`
+   * @throws SpqrError why it was refused; what ran before goes on
+   */
+  async put(
+    plan: Pick<Plan, 'tenant' | 'id'>,
+    text: string,
+    options: { keepState?: boolean; paused?: boolean; startFrom?: StartFrom } = {},
+  ): Promise<Placed> {
+    let body = text
+    if (options.paused) body = `{"paused":true,${body.slice(1)}`
+    if (options.startFrom) body = `{"startFrom":${JSON.stringify(options.startFrom)},${body.slice(1)}`
+    return this.json('PUT', pipelinePath(plan.tenant, plan.id) + (options.keepState ? '?keepState=required' : ''), body)
+  }
+
+  /** Makes sure that the host has the modules of these; each is sent once. @throws SpqrError MODULE_REFUSED, INTERNAL */
+  async ensure(users: Iterable<PlanComponent | { digest: string }>): Promise<void> {
+    for (const user of users) {
+      if ('digest' in user && this.#known.get(user.digest) !== READY) await this.#send(user.digest)
+    }
+  }
+
+  /** Admits a module. @returns its admission report @throws SpqrError MODULE_REFUSED with every broken rule */
+  async admit(digest: string, wasm: Uint8Array, sourceMap: string | null): Promise<AdmissionReport> {
+    const path = `/modules/${digest}`
+    const response = await this.forward('PUT', path, wasm as Uint8Array<ArrayBuffer>, {
+      'content-type': 'application/wasm',
+    })
+    if (!response.ok) throw await problemOf(response)
+    const report = (await response.json()) as AdmissionReport
+    if (sourceMap !== null) await this.json('PUT', `${path}/source-map`, sourceMap)
+    this.#known.set(digest, READY)
+    return report
+  }
+
+  async #send(digest: string): Promise<void> {
+    let sending = this.#known.get(digest)
+    if (!sending) {
+      const files = this.#modules(digest)
+      // A module that is missing here may still be known there: the plan then decides.
+      sending = files ? this.admit(digest, files.wasm, files.sourceMap) : READY
+      this.#known.set(digest, sending)
+      sending.catch(() => this.#known.delete(digest))
+    }
+    await sending
+  }
+}
+
+export type RequestBody = string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>
+
+const READY = Promise.resolve()
+const JSON_BODY = { 'content-type': 'application/json' }
+
+export function pipelinePath(tenant: string, id: string): string {
+  return `/pipelines/${tenant}/${id}`
+}

@@ -1,0 +1,74 @@
+// Request bodies, each within its limit; a longer one is refused before it is held in memory.
+// Runs on: control.
+
+import { SpqrError } from '../../schemas/errors.ts'
+import type { ApiContext } from './context.ts'
+
+export const BODY_BYTES_MAX = 1 << 20
+export const RECORDS_BYTES_MAX = 16 << 20
+export const WASM_BYTES_MAX = 4 << 20
+
+const NOTHING = new Uint8Array(0)
+
+/**
+ * The whole body.
+ * @throws SpqrError TOO_LARGE above `bytesMax`; INVALID_BODY where the sender gave up
+ */
+export async function bodyBytes(c: ApiContext, bytesMax: number): Promise<Uint8Array<ArrayBuffer>> {
+  const length = c.req.header('content-length')
+  // With a length Node ends the body there; without one it is counted while it comes.
+  if (length !== undefined) {
+    if (Number(length) > bytesMax) throw tooLarge(bytesMax)
+    const bytes = new Uint8Array(await received(c.req.arrayBuffer()))
+    if (bytes.length > bytesMax) throw tooLarge(bytesMax)
+    return bytes
+  }
+  const stream = c.req.raw.body as ReadableStream<Uint8Array> | null
+  if (!stream) return NOTHING
+  return received(collect(stream, bytesMax))
+}
+
+async function collect(stream: ReadableStream<Uint8Array>, bytesMax: number): Promise<Uint8Array<ArrayBuffer>> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of stream) {
+    bytes += chunk.length
+    if (bytes > bytesMax) throw tooLarge(bytesMax)
+    chunks.push(chunk)
+  }
+  const all = new Uint8Array(bytes)
+  let at = 0
+  for (const chunk of chunks) {
+    all.set(chunk, at)
+    at += chunk.length
+  }
+  return all
+}
+
+async function received<T>(body: Promise<T>): Promise<T> {
+  try {
+    return await body
+  } catch (error) {
+    if (error instanceof SpqrError) throw error
+    throw new SpqrError('INVALID_BODY', 'Cannot read the body: the connection ended within it.', { cause: error })
+  }
+}
+
+function tooLarge(bytesMax: number): SpqrError {
+  const limit = bytesMax >= 1 << 20 ? `${bytesMax >> 20} MiB` : `${bytesMax >> 10} KiB`
+  return new SpqrError('TOO_LARGE', `The body is larger than the limit of ${limit}; send it in parts.`)
+}
+
+/** The content type without its parameters, in lower case; '' where there is none. */
+export function mediaType(c: ApiContext): string {
+  return (c.req.header('content-type') ?? '').split(';', 1)[0]!.trim().toLowerCase()
+}
+
+/** @throws SpqrError UNSUPPORTED_MEDIA_TYPE, naming what is accepted */
+export function wrongType(c: ApiContext, accepted: string): SpqrError {
+  const given = mediaType(c)
+  return new SpqrError(
+    'UNSUPPORTED_MEDIA_TYPE',
+    `${given ? `"${given.slice(0, 100)}" is not read here` : 'The body has no Content-Type'}: send ${accepted}.`,
+  )
+}

@@ -1,0 +1,94 @@
+// The manager: what is kept, what runs on hosts, and the product's HTTP API over both.
+// Runs on: control.
+
+import { Hono } from 'hono'
+import type { SpqrError } from '../../schemas/errors.ts'
+import { type HostSpec, Hosts } from '../hosts/hosts.ts'
+import { Catalogs } from '../operators/catalogs.ts'
+import { Compiler, type CompilerFiles } from '../operators/compiler.ts'
+import { Operators } from '../operators/operators.ts'
+import { OperatorRegistry } from '../operators/registry.ts'
+import { readShipped } from '../operators/shipped.ts'
+import { moduleUser } from '../pipelines/module-uses.ts'
+import type { PipelineContext } from '../pipelines/pipeline-context.ts'
+import { PipelineIndex } from '../pipelines/pipeline-index.ts'
+import { Restore } from '../pipelines/restore.ts'
+import { Serial } from '../serial.ts'
+import type { ControlStore } from '../store/control-store.ts'
+import type { Env } from './context.ts'
+import { notFound, onError } from './errors.ts'
+import { authorize, localOnly } from './guard.ts'
+import { operatorRoutes } from './operator-routes.ts'
+import { pipelineRoutes } from './pipeline-routes.ts'
+import { streamRoutes } from './stream-routes.ts'
+import { systemRoutes } from './system-routes.ts'
+import { topicRoutes } from './topic-routes.ts'
+
+export interface ManagerOptions {
+  store: ControlStore
+  hosts: readonly HostSpec[]
+  /** Folder with index.json of the operators that come with the product. */
+  shippedFolder: string
+  compiler: CompilerFiles
+  /** One line for people: what could not be started, what went wrong inside. */
+  log(line: string): void
+}
+
+export interface Manager {
+  fetch(request: Request, env?: unknown): Response | Promise<Response>
+  /** Resolves when every pipeline that was wanted was tried once; what is answered before then is answered well. */
+  readonly started: Promise<void>
+  /** Ends its own work; pipelines and the store are left as they are. */
+  stop(): Promise<void>
+}
+
+/**
+ * Registers the operators, then starts to bring back what ran.
+ * @throws SpqrError, Error where the shipped operators cannot be read or admitted
+ */
+export async function createManager(options: ManagerOptions): Promise<Manager> {
+  const { store, log } = options
+  const hosts = new Hosts(options.hosts, (digest) => store.operators.files(digest))
+  const registry = new OperatorRegistry()
+  const compiler = new Compiler(options.compiler)
+  const index = new PipelineIndex()
+  const context: PipelineContext = { store, hosts, catalogs: new Catalogs(registry), index, serial: new Serial() }
+  const operators = new Operators(registry, store.operators, hosts, compiler, (tenant, digest) =>
+    moduleUser(context, tenant, digest),
+  )
+  const restore = new Restore(context, (entry, error) =>
+    log(`Cannot start "${entry.id}" of ${entry.tenant}: ${error.message}`),
+  )
+  await operators.start(readShipped(options.shippedFolder))
+  const started = restore.run()
+  const app = createApp(context, operators, restore, (error, method, path) => {
+    log(`${method} ${path}: ${error.message}${error.code === 'INTERNAL' && error.stack ? `\n${error.stack}` : ''}`)
+  })
+  return {
+    fetch: (request, env) => app.fetch(request, env as object),
+    started,
+    stop: async () => {
+      restore.stop()
+      await compiler.stop()
+    },
+  }
+}
+
+function createApp(
+  context: PipelineContext,
+  operators: Operators,
+  restore: Restore,
+  log: (error: SpqrError, method: string, path: string) => void,
+): Hono<Env> {
+  const app = new Hono<Env>()
+  app.onError(onError(log))
+  app.use('*', localOnly())
+  app.use('/v1/*', authorize())
+  systemRoutes(app, context, restore)
+  pipelineRoutes(app, context)
+  streamRoutes(app, context)
+  operatorRoutes(app, operators)
+  topicRoutes(app, context)
+  app.notFound(notFound(app))
+  return app
+}

@@ -1,0 +1,174 @@
+// Keeps operators: admits what is pushed, compiles what comes as source, says what there is, removes what nobody uses.
+// Runs on: control.
+
+import { createHash } from 'node:crypto'
+import { SpqrError } from '../../schemas/errors.ts'
+import type { AdmissionReport } from '../hosts/host-client.ts'
+import type { Hosts } from '../hosts/hosts.ts'
+import { Serial } from '../serial.ts'
+import type { ModuleFiles, OperatorsTable } from '../store/operators-table.ts'
+import type { CompileRequest, Compiler } from './compiler.ts'
+import type { OperatorEntry, OperatorRegistry } from './registry.ts'
+import { requireSimpleSchema } from './settings-schema.ts'
+import type { ShippedOperator } from './shipped.ts'
+
+/** Says who needs a module still, in words that go after "it is used by"; undefined: nobody. */
+export type UsedBy = (tenant: string, digest: string) => Promise<string | undefined>
+
+export class Operators {
+  readonly registry: OperatorRegistry
+  readonly #table: OperatorsTable
+  readonly #hosts: Hosts
+  readonly #compiler: Compiler
+  readonly #usedBy: UsedBy
+  readonly #serial = new Serial()
+
+  constructor(registry: OperatorRegistry, table: OperatorsTable, hosts: Hosts, compiler: Compiler, usedBy: UsedBy) {
+    this.registry = registry
+    this.#table = table
+    this.#hosts = hosts
+    this.#compiler = compiler
+    this.#usedBy = usedBy
+  }
+
+  /** Registers what the store holds and what comes with the product; a shipped module that is new here is admitted. */
+  async start(shipped: readonly ShippedOperator[]): Promise<void> {
+    const known = new Map(this.#table.modules().map((module) => [module.digest, module]))
+    for (const { tenant, name, version, digest, source, createdAt } of this.#table.all()) {
+      const module = known.get(digest)
+      if (!module) throw new SpqrError('INTERNAL', `control.db has no module of ${name}@${version}: restore the file.`)
+      const report = JSON.parse(module.report) as AdmissionReport
+      this.registry.addPushed(tenant, {
+        name,
+        version,
+        digest,
+        report,
+        origin: 'pushed',
+        source: source ?? undefined,
+        createdAt,
+      })
+    }
+    await Promise.all(
+      shipped.map(async (operator) => {
+        const { name, version, digest } = operator
+        const module = known.get(digest)
+        const createdAt = module?.createdAt ?? Date.now()
+        const report = module
+          ? (JSON.parse(module.report) as AdmissionReport)
+          : await this.#admit(digest, operator.read())
+        this.registry.addShipped({ name, version, digest, report, origin: 'shipped', createdAt })
+      }),
+    )
+  }
+
+  /**
+   * Admits a module under a name.
+   * @throws SpqrError ALREADY_EXISTS where other bytes have that version, MODULE_REFUSED
+   */
+  put(
+    tenant: string,
+    name: string,
+    version: string,
+    wasm: Uint8Array,
+  ): Promise<{ entry: OperatorEntry; created: boolean }> {
+    return this.#serial.run(`${tenant}/${name}@${version}`, async () => {
+      this.#checkName(name)
+      const digest = createHash('sha256').update(wasm).digest('hex')
+      const existing = this.registry.get(tenant, name, version)
+      if (existing) {
+        if (existing.digest === digest) return { entry: existing, created: false }
+        throw taken(name, version, 'other bytes')
+      }
+      return { entry: await this.#keep(tenant, { name, version }, digest, { wasm, sourceMap: null }), created: true }
+    })
+  }
+
+  /**
+   * Compiles a source and admits the module.
+   * @throws SpqrError COMPILE_FAILED with line and column, ALREADY_EXISTS where another source has that version
+   */
+  push(tenant: string, input: CompileRequest): Promise<{ entry: OperatorEntry; created: boolean }> {
+    const { name, version, source, manifest } = input
+    return this.#serial.run(`${tenant}/${name}@${version}`, async () => {
+      this.#checkName(name)
+      const existing = this.registry.get(tenant, name, version)
+      if (existing) {
+        if (existing.source === source && sameManifest(existing, manifest)) return { entry: existing, created: false }
+        throw taken(name, version, 'another source')
+      }
+      const compiled = await this.#compiler.compile(input)
+      const digest = createHash('sha256').update(compiled.wasm).digest('hex')
+      return { entry: await this.#keep(tenant, { name, version, source }, digest, compiled), created: true }
+    })
+  }
+
+  /** @throws SpqrError NOT_FOUND, IN_USE */
+  remove(tenant: string, name: string, version: string): Promise<void> {
+    return this.#serial.run(`${tenant}/${name}@${version}`, async () => {
+      const entry = this.find(tenant, name, version)
+      if (entry.origin === 'shipped') {
+        throw new SpqrError('IN_USE', `Cannot remove "${name}@${version}": it comes with the product.`)
+      }
+      const user = await this.#usedBy(tenant, entry.digest)
+      if (user) throw new SpqrError('IN_USE', `Cannot remove "${name}@${version}": it is used by ${user}.`)
+      this.#table.delete({ tenant, name, version, digest: entry.digest })
+      this.registry.remove(tenant, entry)
+    })
+  }
+
+  /** @throws SpqrError NOT_FOUND, saying which versions there are */
+  find(tenant: string, name: string, version: string): OperatorEntry {
+    const entry = this.registry.get(tenant, name, version)
+    if (entry) return entry
+    const versions = this.registry.versions(tenant, name).map((e) => e.version)
+    const there = versions.length ? `; there is ${versions.slice(0, 10).join(', ')}` : ''
+    throw new SpqrError('NOT_FOUND', `There is no operator "${name.slice(0, 80)}@${version.slice(0, 40)}"${there}.`)
+  }
+
+  #checkName(name: string): void {
+    if (!this.registry.isShipped(name)) return
+    throw new SpqrError('ALREADY_EXISTS', `"${name}" comes with the product; push yours under another name.`)
+  }
+
+  async #keep(
+    tenant: string,
+    operator: { name: string; version: string; source?: string },
+    digest: string,
+    files: ModuleFiles,
+  ): Promise<OperatorEntry> {
+    const { name, version, source } = operator
+    const report = await this.#hosts.any().admit(digest, files.wasm, files.sourceMap)
+    requireSimpleSchema(report.manifest?.settingsSchema)
+    const createdAt = Date.now()
+    this.#table.put({ digest, report: JSON.stringify(report), createdAt }, files, {
+      tenant,
+      name,
+      version,
+      digest,
+      source: source ?? null,
+      createdAt,
+    })
+    const entry: OperatorEntry = { name, version, digest, report, origin: 'pushed', source, createdAt }
+    this.registry.addPushed(tenant, entry)
+    return entry
+  }
+
+  /** A shipped module stays in the store, so that a pipeline still finds it after the product was updated. */
+  async #admit(digest: string, files: ModuleFiles): Promise<AdmissionReport> {
+    const report = await this.#hosts.any().admit(digest, files.wasm, files.sourceMap)
+    this.#table.put({ digest, report: JSON.stringify(report), createdAt: Date.now() }, files)
+    return report
+  }
+}
+
+/** Whether a source comes with the manifest that it was pushed with. */
+function sameManifest({ report }: OperatorEntry, manifest: CompileRequest['manifest'] = {}): boolean {
+  const kept = report.manifest ?? {}
+  const facts = (m: typeof kept): string =>
+    JSON.stringify([m.description ?? '', m.ports ?? ['out'], m.settingsSchema ?? null, m.permissions ?? []])
+  return facts(kept) === facts(manifest)
+}
+
+function taken(name: string, version: string, by: string): SpqrError {
+  return new SpqrError('ALREADY_EXISTS', `"${name}@${version}" exists with ${by}; push this as a new version.`)
+}

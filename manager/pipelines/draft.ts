@@ -1,0 +1,44 @@
+// A document on its way to be a pipeline: read, checked as a whole, its operators resolved.
+// Runs on: control.
+
+import { checkDocument } from '../../schemas/check-document.ts'
+import type { PipelineDocument } from '../../schemas/document.ts'
+import { type Issue, SpqrError } from '../../schemas/errors.ts'
+import type { Plan } from '../../schemas/plan.ts'
+import { planOf } from '../../schemas/plan-of.ts'
+import type { Locate } from '../../schemas/read-document.ts'
+import type { PipelineContext } from './pipeline-context.ts'
+
+export interface Draft {
+  tenant: string
+  id: string
+  /** As it was given, but for the id's normal form. */
+  given: Record<string, unknown>
+  document: PipelineDocument
+  warnings: Issue[]
+  plan(revision: number): Plan
+}
+
+/**
+ * Checks a document against what exists now.
+ * @param locate line and column of a pointer, where the document came as text
+ * @throws SpqrError INVALID_DOCUMENT with every problem
+ */
+export function draftOf(context: PipelineContext, tenant: string, value: unknown, locate?: Locate): Draft {
+  const checked = checkDocument(value, context.catalogs.of(tenant), { locate })
+  if (checked.issues) throw invalid(checked.issues)
+  const { document, warnings, resolved } = checked
+  return {
+    tenant,
+    id: document.id,
+    given: { ...(value as Record<string, unknown>), id: document.id },
+    document,
+    warnings,
+    plan: (revision) => planOf(tenant, document, resolved, revision),
+  }
+}
+
+export function invalid(issues: Issue[]): SpqrError {
+  const count = issues.length === 1 ? 'one problem' : `${issues.length} problems`
+  return new SpqrError('INVALID_DOCUMENT', `The document has ${count}; each is named with its place.`, { issues })
+}

@@ -1,0 +1,82 @@
+// What a pipeline is doing now: the host knows, unless it is stopped, or no host could start it.
+// Runs on: control.
+
+import { SpqrError } from '../../schemas/errors.ts'
+import { type HostPipeline, pipelinePath } from '../hosts/host-client.ts'
+import { type Page, type PageQuery, page } from '../page.ts'
+import { entryOf, type PipelineContext, rowOf } from './pipeline-context.ts'
+import type { PipelineEntry } from './pipeline-index.ts'
+
+export interface PipelineState {
+  state: string
+  reason?: unknown
+}
+
+export interface PipelineItem extends PipelineState {
+  id: string
+  revision: number
+  hosts: string[]
+}
+
+/** What the host says, where it is asked; undefined where it does not know the pipeline. */
+export async function askHost(context: PipelineContext, entry: PipelineEntry): Promise<HostPipeline | undefined> {
+  const host = context.hosts.of(entry.tenant, entry.id)
+  try {
+    return await host.json<HostPipeline>('GET', pipelinePath(entry.tenant, entry.id))
+  } catch (error) {
+    if (error instanceof SpqrError && error.code === 'NOT_FOUND') return undefined
+    throw error
+  }
+}
+
+export function stateOf(entry: PipelineEntry, onHost: HostPipeline | undefined): PipelineState {
+  if (entry.wanted === 'deleting') return { state: 'draining' }
+  if (entry.busy) return { state: entry.busy }
+  if (entry.failure) {
+    const { code, message, retriable } = entry.failure
+    return { state: retriable ? 'starting' : 'failed', reason: `${code}: ${message}` }
+  }
+  if (entry.wanted === 'stopped') return { state: 'stopped' }
+  if (!onHost) return { state: 'starting' }
+  return onHost.reason === undefined ? { state: onHost.state } : { state: onHost.state, reason: onHost.reason }
+}
+
+/** `{id,state,reason?,revision,document,hosts}` as JSON; the document goes in as the text it is kept as. */
+export async function describePipeline(context: PipelineContext, tenant: string, id: string): Promise<string> {
+  const entry = entryOf(context, tenant, id)
+  const row = rowOf(context, tenant, id)
+  const head = JSON.stringify({ id, ...stateOf(entry, await askHost(context, entry)), revision: row.revision })
+  return `${head.slice(0, -1)},"hosts":${JSON.stringify(hostsOf(context, entry))},"document":${row.document}}`
+}
+
+export async function listPipelines(
+  context: PipelineContext,
+  tenant: string,
+  query: PageQuery,
+): Promise<Page<PipelineItem>> {
+  const { items, ...next } = page(context.index.list(tenant), (entry) => entry.id, query)
+  const states = items.length ? await statesOnHosts(context) : new Map<string, HostPipeline>()
+  return {
+    items: items.map((entry) => ({
+      id: entry.id,
+      ...stateOf(entry, states.get(`${tenant}/${entry.id}`)),
+      revision: entry.revision,
+      hosts: hostsOf(context, entry),
+    })),
+    ...next,
+  }
+}
+
+/** By tenant and id, of every host. */
+export async function statesOnHosts(context: PipelineContext): Promise<Map<string, HostPipeline>> {
+  const states = new Map<string, HostPipeline>()
+  for (const host of context.hosts.all()) {
+    const { items } = await host.json<{ items: HostPipeline[] }>('GET', '/pipelines')
+    for (const item of items) states.set(`${item.tenant}/${item.id}`, item)
+  }
+  return states
+}
+
+export function hostsOf(context: PipelineContext, entry: PipelineEntry): string[] {
+  return entry.placed ? [context.hosts.of(entry.tenant, entry.id).id] : []
+}

@@ -1,0 +1,41 @@
+// The tables of control.db and how an older file becomes a present one: `user_version` counts the steps that were taken.
+// Runs on: control.
+
+export const MIGRATIONS: readonly string[] = [
+  `
+  -- One row per pipeline: the document as it was given, and the plan that was made of it, which names the exact version
+  -- and digest that each operator reference stood for.
+  CREATE TABLE pipelines (
+    tenant TEXT NOT NULL,
+    id TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    wanted TEXT NOT NULL,
+    document TEXT NOT NULL,
+    plan TEXT NOT NULL,
+    modules TEXT NOT NULL,
+    replayed_to TEXT NOT NULL DEFAULT '0',
+    created_at INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, id)
+  ) STRICT, WITHOUT ROWID;
+
+  -- Modules as they were pushed, by the SHA-256 of their bytes.
+  CREATE TABLE modules (
+    digest TEXT NOT NULL PRIMARY KEY,
+    wasm BLOB NOT NULL,
+    source_map TEXT,
+    report TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+  ) STRICT;
+
+  CREATE TABLE operators (
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    source TEXT,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, name, version)
+  ) STRICT, WITHOUT ROWID;
+  `,
+]
