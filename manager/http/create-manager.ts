@@ -30,6 +30,8 @@ export interface ManagerOptions {
   /** Folder with index.json of the operators that come with the product. */
   shippedFolder: string
   compiler: CompilerFiles
+  /** Of the product, as the API tells it. */
+  version: string
   /** One line for people: what could not be started, what went wrong inside. */
   log(line: string): void
 }
@@ -61,7 +63,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
   )
   await operators.start(readShipped(options.shippedFolder))
   const started = restore.run()
-  const app = createApp(context, operators, restore, (error, method, path) => {
+  const app = createApp(context, operators, restore, options.version, (error, method, path) => {
     log(`${method} ${path}: ${error.message}${error.code === 'INTERNAL' && error.stack ? `\n${error.stack}` : ''}`)
   })
   return {
@@ -78,13 +80,14 @@ function createApp(
   context: PipelineContext,
   operators: Operators,
   restore: Restore,
+  version: string,
   log: (error: SpqrError, method: string, path: string) => void,
 ): Hono<Env> {
   const app = new Hono<Env>()
   app.onError(onError(log))
   app.use('*', localOnly())
   app.use('/v1/*', authorize())
-  systemRoutes(app, context, restore)
+  systemRoutes(app, context, restore, version)
   pipelineRoutes(app, context)
   streamRoutes(app, context)
   operatorRoutes(app, operators)

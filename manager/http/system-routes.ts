@@ -12,7 +12,7 @@ import { docsPage } from './docs-page.ts'
 import { queryOf } from './input.ts'
 import { Metrics } from './metrics.ts'
 
-export function systemRoutes(app: Hono<Env>, context: PipelineContext, restore: Restore): void {
+export function systemRoutes(app: Hono<Env>, context: PipelineContext, restore: Restore, version: string): void {
   app.get('/healthz', (c) => c.json({ ok: true }))
 
   app.get('/readyz', (c) => {
@@ -28,13 +28,13 @@ export function systemRoutes(app: Hono<Env>, context: PipelineContext, restore: 
 
   let description: string | undefined
   app.get('/openapi.json', (c) => {
-    description ??= JSON.stringify(openApi())
+    description ??= JSON.stringify(openApi(version))
     return c.body(description, 200, { 'content-type': 'application/json' })
   })
 
   let docs: string | undefined
   app.get('/docs', (c) => {
-    docs ??= docsPage(openApi())
+    docs ??= docsPage(openApi(version))
     return c.html(docs, 200, { 'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'" })
   })
 

@@ -74,14 +74,17 @@ export class SettingsSchemas {
       this.#validators.set(digest, validator)
     }
     const { errors } = validator.validate(settings)
-    const deepest = errors.filter((unit) => !WHOLE.has(unit.keyword) || isDeepest(unit, errors))
-    return deepest.map(({ instanceLocation, error }) => ({
-      pointer: decodeURIComponent(instanceLocation.slice(1)),
-      message: error,
-    }))
+    return errors
+      .filter((unit) => !WHOLE.has(unit.keyword) || !hasDeeper(unit, errors))
+      .map(({ keyword, instanceLocation, error }) => ({
+        pointer: decodeURIComponent(instanceLocation.slice(1)),
+        message: keyword === 'false' ? 'is not a setting of this operator' : error,
+      }))
   }
 }
 
-function isDeepest(unit: OutputUnit, all: OutputUnit[]): boolean {
-  return !all.some((other) => other !== unit && other.keywordLocation.startsWith(`${unit.keywordLocation}/`))
+function hasDeeper(unit: OutputUnit, all: OutputUnit[]): boolean {
+  const instance = `${unit.instanceLocation}/`
+  const keyword = `${unit.keywordLocation}/`
+  return all.some((other) => other.instanceLocation.startsWith(instance) || other.keywordLocation.startsWith(keyword))
 }

@@ -60,6 +60,7 @@ export async function startManager(options: { folder?: string; host?: HostDouble
     hosts: [{ id: 'local', url: 'http://host', fetch: host.fetch }],
     shippedFolder: shipped(folder),
     compiler: { operatorsFolder: join(root, 'wasm-operators'), asconfig: join(root, 'asconfig.json') },
+    version: '0.0.0',
     log: (line) => log.push(line),
   })
   await manager.started
