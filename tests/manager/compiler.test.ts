@@ -1,0 +1,65 @@
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Compiler } from '../../manager/operators/compiler.ts'
+import type { SpqrError } from '../../schemas/errors.ts'
+import { remove, startManager } from '../support/manager.ts'
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..')
+const files = { operatorsFolder: join(root, 'wasm-operators'), asconfig: join(root, 'asconfig.json') }
+
+const source = `import { Operator, Record, Emitter, register } from 'spqr'
+class Twice extends Operator {
+  process(record: Record, out: Emitter): void { out.emit(record); out.emit(record) }
+}
+register(new Twice())
+`
+
+test('a source becomes an operator with its source map; the same again is 200, another 409', async () => {
+  const m = await startManager()
+  try {
+    const push = (text: string, more = {}): Promise<{ status: number; body: ReturnType<typeof JSON.parse> }> =>
+      m.ask('POST', '/v1/operators', { name: 'twice', version: '1.0.0', source: text, ...more })
+    const made = await push(source, { manifest: { description: 'Twice' } })
+    assert.is(made.status, 201, JSON.stringify(made.body))
+    assert.is(made.body.description, 'Twice')
+    assert.ok(m.host.sourceMaps.get(made.body.digest)!.includes('twice.ts'))
+    assert.is((await push(source, { manifest: { description: 'Twice' } })).status, 200)
+    assert.is((await push(source)).status, 409, 'another manifest')
+    assert.is((await push(`${source}\n`)).status, 409)
+    assert.is((await m.ask('GET', '/v1/operators/twice/1.0.0')).body.source, source)
+    const wrong = await m.ask('POST', '/v1/operators', {
+      name: 'wrong',
+      version: '1.0.0',
+      source: source.replace('out.emit(record); out', 'ouch'),
+    })
+    assert.equal([wrong.status, wrong.body.code], [422, 'COMPILE_FAILED'])
+    assert.ok(wrong.body.issues.some((i: { line: number }) => i.line === 3))
+    assert.is((await m.ask('POST', '/v1/operators', { name: 'json-filter', version: '9.0.0', source })).status, 409)
+  } finally {
+    await m.crash()
+    remove(m.folder)
+  }
+})
+
+test('a source that takes too long is ended, and the next one is compiled', async () => {
+  const late = new Compiler(files, 1)
+  try {
+    await late.compile({ name: 'twice', version: '1.0.0', source })
+    assert.unreachable()
+  } catch (error) {
+    assert.is((error as SpqrError).code, 'COMPILE_FAILED')
+    assert.match(JSON.stringify((error as SpqrError).issues), /limit of 0\.001 s/)
+  } finally {
+    await late.stop()
+  }
+  const compiler = new Compiler(files)
+  const [one, two] = await Promise.all(
+    ['one', 'two'].map((name) => compiler.compile({ name, version: '1.0.0', source })),
+  )
+  assert.ok(WebAssembly.validate(one!.wasm as Uint8Array<ArrayBuffer>) && two!.sourceMap.includes('two.ts'))
+  await compiler.stop()
+})
+
+test.run()
