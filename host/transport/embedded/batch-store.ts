@@ -19,7 +19,8 @@ import type { RowCache } from './row-cache.ts'
 import type { WriteTransaction } from './write-transaction.ts'
 
 const READ_BYTES_MAX = 64 << 20
-/** Rows looked up at once. */
+/** Rows looked up at once: first a few, as rows are mostly large, then many, as these were small. */
+const ROWS_FIRST = 3
 const ROWS_PER_QUERY = 64
 /** The data of rows up to this size come with the look-up. */
 const INLINE_BYTES = 4096
@@ -75,7 +76,7 @@ export class BatchStore {
       `select ${place}, codec, crc, case when bytes <= ${INLINE_BYTES} then data end as data
       from batch where partition = ?1 and base >= coalesce(
         (select base from batch where partition = ?1 and base <= ?2 order by base desc limit 1), ?2)
-      order by base limit ${ROWS_PER_QUERY}`,
+      order by base limit ?3`,
     )
     this.#fromTime = db.prepare(
       `select ${place} from batch where partition = ? and max_timestamp >= ? order by base limit 1`,
@@ -126,8 +127,8 @@ export class BatchStore {
     let total = 0
     let at = offset
     let full = false
-    while (!full && at < latest) {
-      const rows = this.#from.all(partition.id, at) as (RowPlace & RowData)[]
+    for (let rowsMax = ROWS_FIRST; !full && at < latest; rowsMax = ROWS_PER_QUERY) {
+      const rows = this.#from.all(partition.id, at, rowsMax) as (RowPlace & RowData)[]
       for (const row of rows) {
         if (row.next <= at) continue
         const frames = this.#unpacked(row, row)
@@ -142,7 +143,7 @@ export class BatchStore {
       }
       if (total >= limit) break
       // Nothing after it: what is missing up to the end was compacted away.
-      if (!full && rows.length < ROWS_PER_QUERY) at = latest
+      if (!full && rows.length < rowsMax) at = latest
     }
     return answer(slices, total, at, latest)
   }

@@ -70,7 +70,8 @@ export class EmbeddedTransport implements Transport {
     if (problem) throw new SpqrError('INVALID_BODY', `Cannot create topic "${topic}": the name of a topic ${problem}.`)
     checkFrames(topic, frames, records)
     // The caller goes on using its memory; a copy of just these bytes can be moved to the log thread.
-    const copy = Uint8Array.from(frames)
+    const copy = new Uint8Array(frames.length)
+    copy.set(frames)
     const body = { op: 'append', topic, partition, frames: copy, records, transaction, create } as const
     return BigInt(await this.#log.call('append', body, [copy.buffer]))
   }
@@ -167,5 +168,5 @@ export class EmbeddedTransport implements Transport {
 /** The same bytes in memory that can be moved: a snapshot is given away, but not what shares its buffer. */
 function movable(memory: Uint8Array): Uint8Array {
   const whole = memory.byteLength === memory.buffer.byteLength && memory.buffer instanceof ArrayBuffer
-  return whole ? memory : Uint8Array.from(memory)
+  return whole ? memory : new Uint8Array(memory)
 }

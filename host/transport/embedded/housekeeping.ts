@@ -20,7 +20,7 @@ import { type Catalog, isSmall, type Partition } from './catalog.ts'
 import type { Database, Statement } from './database.ts'
 import { WriteTransaction } from './write-transaction.ts'
 
-const ROWS_PER_QUERY = 64
+const ROWS_PER_QUERY = 128
 /** What one step of removing a deleted topic removes: rows, and uncompressed bytes beyond one row. */
 const TRASH_ROWS_PER_STEP = 512
 const TRASH_BYTES_PER_STEP = 16 << 20

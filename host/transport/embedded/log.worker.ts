@@ -23,6 +23,8 @@ const GROUP_BYTES_MAX = 32 << 20
 const GROUP_WRITES_MAX = 4096
 const HOUSEKEEPING_EVERY_MS = 1000
 const STEP_PAUSE_MS = 2
+/** Housekeeping rests this many times as long as it worked: it takes a fifth of the thread at most. */
+const STEP_REST = 4
 const RETRY_HOUSEKEEPING_MS = 5000
 
 /** One side of a port: an EmbeddedTransport is at the other. */
@@ -237,8 +239,10 @@ function scheduleStep(afterMs: number): void {
   stepTimer ??= setTimeout(() => {
     stepTimer = undefined
     if (!log.housekeeping.pending) return
+    const began = performance.now()
     const went = attemptHousekeeping(() => log.housekeeping.step())
-    scheduleStep(went ? STEP_PAUSE_MS : RETRY_HOUSEKEEPING_MS)
+    const restMs = Math.ceil((performance.now() - began) * STEP_REST)
+    scheduleStep(went ? Math.max(STEP_PAUSE_MS, restMs) : RETRY_HOUSEKEEPING_MS)
   }, afterMs)
 }
 

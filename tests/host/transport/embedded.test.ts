@@ -1,8 +1,10 @@
 // The embedded transport: the common suite, and what only it promises.
 
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { EmbeddedLog, type LogOptions } from '../../../host/transport/embedded/embedded-log.ts'
@@ -54,6 +56,12 @@ log.after.each(async ({ log, dataDir }) => {
   await log.stop().catch(() => {})
   rmSync(dataDir, { recursive: true, force: true })
 })
+
+/** Rows in a log that is not open. */
+function rowsOf(dataDir: string): number {
+  const script = fileURLToPath(new URL('./log-child.js', import.meta.url))
+  return Number(execFileSync(process.execPath, [script, 'rows', dataDir]))
+}
 
 /** Waits until something in the background is done; the runner bounds the time. */
 async function until(done: () => Promise<boolean>): Promise<void> {
@@ -170,6 +178,7 @@ log('small rows are put together, and every record stays where it was', async (c
   await transport.createTopic({ name: topic })
   for (let i = 0; i < 600; i++) await append(transport, topic, values(i, 1))
   await context.log.stop()
+  assert.ok(rowsOf(context.dataDir) < 500, 'of 600 rows, the first 128 at least have become few')
   await context.open()
   const records = await readAll(context.transport, topic)
   assert.equal(texts(records), texts(values(0, 600)))
@@ -190,6 +199,13 @@ log('a deleted topic is gone at once, and one of the same name begins at 0', asy
   await transport.createTopic({ name: topic })
   assert.is(await append(transport, topic, values(0, 1)), 0n)
   assert.equal(texts(await readAll(transport, topic)), ['value 0'])
+  // Its rows go in the background, also after a restart.
+  do {
+    await context.log.stop()
+    await context.open()
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    await context.log.stop()
+  } while (rowsOf(context.dataDir) > 1)
 })
 
 log('an unchanged state costs next to nothing to store again', async (context) => {
