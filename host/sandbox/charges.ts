@@ -2,7 +2,7 @@
 //
 // Fuel: the weight of a function is charged at its entry, that of a loop's body at its head; no code runs uncharged. A
 // small function without loops that is only called by name costs a known sum, so its callers are charged for it instead
-// (`folded`): a charge less per call, and what loops call such functions keep their fuel in a register.
+// (`folded`).
 //
 // Depth: only functions that can be on the stack twice are counted. The others together take at most as much as the longest
 // chain of calls, which is known.
@@ -20,10 +20,10 @@ export interface FunctionCharge {
   folded: boolean
   /** Counted at entry and exit. */
   counted: boolean
+  /** It has loops: its fuel is held in a local, and is in the global while others run. */
+  held: boolean
   /** Fuel of each region, folded callees included. */
   weights: number[]
-  /** Of each region: it, with the regions inside, calls nothing that charges; so fuel may stay in a local meanwhile. */
-  quiet: boolean[]
 }
 
 export interface Charges {
@@ -68,7 +68,7 @@ function planWith(
       if (!scan) continue
       const counted = recursive || (countAll && callees[node]!.length > 0)
       const charge = chargeOf(scan, functions, counted)
-      charge.folded = !counted && !entered.has(node) && isSmall(scan, charge)
+      charge.folded = !counted && !entered.has(node) && isSmall(scan, charge, functions)
       functions[node] = charge
       if (!counted) chains[node] = beyond + scan.frameBytes
       chainBytes = Math.max(chainBytes, chains[node]!)
@@ -78,30 +78,23 @@ function planWith(
 }
 
 function chargeOf(scan: FunctionScan, functions: FunctionCharge[], counted: boolean): FunctionCharge {
-  const weights: number[] = []
-  const quiet: boolean[] = []
-  for (const { weight, calls, leaves } of scan.regions) {
-    let sum = weight
-    let silent = !leaves
-    for (const callee of calls) {
-      // Of the same component: not known yet, and never folded.
-      const known = functions[callee]
-      if (known?.folded) sum += known.weights[0]!
-      else silent = false
-    }
-    weights.push(sum)
-    quiet.push(silent)
-  }
-  // A region's index is above that of the one around it.
-  for (let r = scan.regions.length - 1; r > 0; r--) if (!quiet[r]) quiet[scan.regions[r]!.parent] = false
-  return { folded: false, counted, weights, quiet }
+  // A callee of the same component is not known yet, and never folded.
+  const weights = scan.regions.map(({ weight, calls }) =>
+    calls.reduce((sum, callee) => sum + (functions[callee]?.folded ? functions[callee].weights[0]! : 0), weight),
+  )
+  return { folded: false, counted, held: scan.regions.length > 1, weights }
 }
 
-const isSmall = (scan: FunctionScan, charge: FunctionCharge): boolean =>
-  scan.regions.length === 1 &&
-  charge.quiet[0]! &&
-  charge.weights[0]! <= FOLD_WEIGHT_MAX &&
-  scan.sites.every((site) => site.kind === 'return')
+/** No loops, nothing to charge by length, every callee folded. */
+function isSmall(scan: FunctionScan, charge: FunctionCharge, functions: FunctionCharge[]): boolean {
+  if (charge.held || charge.weights[0]! > FOLD_WEIGHT_MAX) return false
+  for (const site of scan.sites) {
+    if (site.kind === 'call' && functions[site.callee]?.folded) continue
+    if (site.kind === 'import' && site.ends) continue
+    if (site.kind !== 'return' && site.kind !== 'unreachable') return false
+  }
+  return true
+}
 
 /**
  * Whom each function may call, each once: by name, or through the table by type. Behind the functions stands one node per

@@ -1,13 +1,14 @@
-// Writes one function anew with its charges. The sequences, of which none touches the operand stack:
+// Writes one function anew with its charges. The sequences, of which none touches what is on the operand stack:
 //
-//   charge   F − weight → F and local f; if negative: unreachable
-//   entry    charge; where calls are counted: D + frame → D, if above the limit: unreachable; the body becomes a block, every
-//            return a branch to its end, and behind it D − frame → D
-//   loop     f is fetched in front of the outermost loop that calls nothing which charges; in it, a charge starts from f, so
-//            that no iteration waits for the one before it to reach memory
+//   charge   F − weight → F; if negative: unreachable
+//   entry    a charge; where calls are counted: D + frame → D, if above the limit: unreachable
+//   loop     a function with loops holds F in a local: it is fetched at the entry and charged there, at loops and for lengths;
+//            stored before a call, an abort, `unreachable` and at the exit, fetched behind a call. So an iteration costs a
+//            subtraction and a branch, and never waits for memory. A trap of the engine itself leaves the F of the last store
+//   exit     where there is something to do at the exit, the body becomes a block and every return a branch to its end
 //   bulk     a charge by the length on the stack, next to the constant part that its region has
-//   import   a charge before a call out of the sandbox; behind it f is fetched again
-//   grow     the same as bulk; and where memory.grow answered −1, G is set
+//   grow     the same, and where memory.grow answered −1, G is set
+//   import   a charge before a call out of the sandbox
 //
 // Runs on: control.
 
@@ -64,6 +65,10 @@ export class FunctionWriter {
   readonly #depthLimit: number
   /** Where `#out` comes to stand behind what was written before. */
   #base = 0
+  // Of the function being written: its locals for fuel and for lengths, whether it holds fuel in the first.
+  #fuel = 0
+  #length = 0
+  #held = false
 
   constructor(out: ModuleWriter, map: OffsetMapBuilder, globals: OwnGlobals, depthLimit: number) {
     this.#out = out
@@ -74,26 +79,30 @@ export class FunctionWriter {
 
   /**
    * Writes the body of a function, without its size.
-   * @param blockType encoded type of a block that leaves the function's results, where it is counted
+   * @param blockType encoded type of a block that leaves the function's results, where it has something to do at its exit
    */
-  write(bytes: Uint8Array, scan: FunctionScan, charge: FunctionCharge, blockType: number[]): void {
+  write(bytes: Uint8Array, scan: FunctionScan, functions: FunctionCharge[], index: number, blockType: number[]): void {
     const out = this.#out
+    const charge = functions[index]!
     if (charge.folded) {
       this.#copy(bytes, scan.body.from, scan.body.to)
       return
     }
-    const fuel = scan.locals
-    const length = scan.locals + 1
-    const extra = scan.sites.some((site) => site.kind === 'bulk' || site.kind === 'grow') ? 2 : 1
+    this.#fuel = scan.locals
+    this.#length = scan.locals + 1
+    this.#held = charge.held
+    const measures = scan.sites.some((site) => site.kind === 'bulk' || site.kind === 'grow')
     out.u32(scan.groups + 1)
     this.#copy(bytes, scan.groupsAt, scan.codeAt)
-    out.u32(extra)
+    out.u32(measures ? 2 : 1)
     out.u8(TYPE_I32)
 
     this.#inserted(scan.codeAt)
-    this.#charge(fuel, false, charge.weights[0]!)
-    if (charge.counted) {
-      this.#enter(scan.frameBytes)
+    if (charge.held) this.#fetch()
+    this.#charge(charge.weights[0]!)
+    if (charge.counted) this.#enter(scan.frameBytes)
+    const wrapped = charge.counted || charge.held
+    if (wrapped) {
       out.u8(OP_BLOCK)
       for (const byte of blockType) out.u8(byte)
     }
@@ -102,50 +111,57 @@ export class FunctionWriter {
       this.#copy(bytes, at, site.at)
       at = site.at
       switch (site.kind) {
-        case 'loop': {
-          const quiet = charge.quiet[site.region]!
-          const parent = scan.regions[site.region]!.parent
-          if (quiet && !charge.quiet[parent]) {
-            this.#inserted(at)
-            this.#fetch(fuel)
-          }
+        case 'loop':
           this.#copy(bytes, at, site.bodyAt)
           at = site.bodyAt
           this.#inserted(site.at)
-          this.#charge(fuel, quiet, charge.weights[site.region]!)
+          this.#charge(charge.weights[site.region]!)
           break
-        }
         case 'return':
-          if (!charge.counted) break
+          if (!wrapped) break
           this.#inserted(at)
           out.u8(OP_BR)
           out.u32(site.label)
           at += 1
           break
+        case 'unreachable':
+          this.#inserted(at)
+          this.#store()
+          break
+        case 'call':
+          if (!charge.held || functions[site.callee]?.folded) break
+          this.#inserted(at)
+          this.#store()
+          this.#copy(bytes, at, site.to)
+          this.#inserted(at)
+          this.#fetch()
+          at = site.to
+          break
+        case 'import':
+          this.#inserted(at)
+          if (!site.ends) this.#charge(WEIGHT_CALL_IMPORT)
+          this.#store()
+          this.#copy(bytes, at, site.to)
+          // The host may have charged for what it did.
+          this.#inserted(at)
+          if (!site.ends) this.#fetch()
+          at = site.to
+          break
         case 'bulk':
           this.#inserted(at)
-          this.#chargeLength(fuel, length, () => {
+          this.#chargeLength(() => {
             this.#const(BULK_SHIFT)
             out.u8(OP_I32_SHR_U)
           })
           this.#copy(bytes, at, site.to)
           at = site.to
           break
-        case 'import':
-          this.#inserted(at)
-          this.#charge(fuel, false, WEIGHT_CALL_IMPORT)
-          this.#copy(bytes, at, site.to)
-          // The host may have charged for what it did.
-          this.#inserted(at)
-          this.#fetch(fuel)
-          at = site.to
-          break
         case 'grow':
           this.#inserted(at)
-          this.#chargePages(fuel, length)
+          this.#chargePages()
           this.#copy(bytes, at, site.to)
           this.#inserted(at)
-          this.#noteFailure(length)
+          this.#noteFailure()
           at = site.to
           break
         case 'drop':
@@ -156,10 +172,11 @@ export class FunctionWriter {
       }
     }
     this.#copy(bytes, at, scan.body.to - 1)
-    if (charge.counted) {
+    if (wrapped) {
       this.#copy(bytes, scan.body.to - 1, scan.body.to)
       this.#inserted(scan.body.to - 1)
-      this.#leave(scan.frameBytes)
+      this.#store()
+      if (charge.counted) this.#leave(scan.frameBytes)
     }
     this.#copy(bytes, scan.body.to - 1, scan.body.to)
   }
@@ -183,60 +200,71 @@ export class FunctionWriter {
     this.#out.s32(value)
   }
 
-  #fetch(fuel: number): void {
+  /** F, held in the local from here on. */
+  #fetch(): void {
+    if (!this.#held) return
     this.#out.u8(OP_GLOBAL_GET)
     this.#out.u32(this.#globals.fuel)
     this.#out.u8(OP_LOCAL_SET)
-    this.#out.u32(fuel)
+    this.#out.u32(this.#fuel)
   }
 
-  #charge(fuel: number, fromLocal: boolean, weight: number): void {
-    const out = this.#out
-    out.u8(fromLocal ? OP_LOCAL_GET : OP_GLOBAL_GET)
-    out.u32(fromLocal ? fuel : this.#globals.fuel)
+  #store(): void {
+    if (!this.#held) return
+    this.#out.u8(OP_LOCAL_GET)
+    this.#out.u32(this.#fuel)
+    this.#out.u8(OP_GLOBAL_SET)
+    this.#out.u32(this.#globals.fuel)
+  }
+
+  #getFuel(): void {
+    this.#out.u8(this.#held ? OP_LOCAL_GET : OP_GLOBAL_GET)
+    this.#out.u32(this.#held ? this.#fuel : this.#globals.fuel)
+  }
+
+  #charge(weight: number): void {
+    this.#getFuel()
     this.#const(weight)
-    out.u8(OP_I32_SUB)
-    this.#keep(fuel)
+    this.#out.u8(OP_I32_SUB)
+    this.#keep()
   }
 
-  /** F and f become what is on the stack; negative ends the call. */
-  #keep(fuel: number): void {
+  /** F becomes what is on the stack; negative ends the call. */
+  #keep(): void {
     const out = this.#out
     out.u8(OP_LOCAL_TEE)
-    out.u32(fuel)
-    out.u8(OP_GLOBAL_SET)
-    out.u32(this.#globals.fuel)
-    out.u8(OP_LOCAL_GET)
-    out.u32(fuel)
+    out.u32(this.#fuel)
+    if (!this.#held) {
+      out.u8(OP_GLOBAL_SET)
+      out.u32(this.#globals.fuel)
+      out.u8(OP_LOCAL_GET)
+      out.u32(this.#fuel)
+    }
     this.#const(0)
     out.u8(OP_I32_LT_S)
-    this.#trapIf()
-  }
-
-  #trapIf(): void {
-    this.#out.u8(OP_IF)
-    this.#out.u8(TYPE_EMPTY)
-    this.#out.u8(OP_UNREACHABLE)
-    this.#out.u8(OP_END)
+    out.u8(OP_IF)
+    out.u8(TYPE_EMPTY)
+    this.#store()
+    out.u8(OP_UNREACHABLE)
+    out.u8(OP_END)
   }
 
   /** Charges what `price` makes of the length on top of the stack, which stays. */
-  #chargeLength(fuel: number, length: number, price: () => void): void {
+  #chargeLength(price: () => void): void {
     const out = this.#out
     out.u8(OP_LOCAL_TEE)
-    out.u32(length)
-    out.u8(OP_GLOBAL_GET)
-    out.u32(this.#globals.fuel)
+    out.u32(this.#length)
+    this.#getFuel()
     out.u8(OP_LOCAL_GET)
-    out.u32(length)
+    out.u32(this.#length)
     price()
     out.u8(OP_I32_SUB)
-    this.#keep(fuel)
+    this.#keep()
   }
 
-  #chargePages(fuel: number, length: number): void {
+  #chargePages(): void {
     const out = this.#out
-    this.#chargeLength(fuel, length, () => {
+    this.#chargeLength(() => {
       // pages > GROW_PAGES_MAX ? TOO_MUCH : WEIGHT_GROW + (pages << GROW_SHIFT), the pages being on the stack already
       this.#const(GROW_SHIFT)
       out.u8(OP_I32_SHL)
@@ -244,19 +272,19 @@ export class FunctionWriter {
       out.u8(OP_I32_ADD)
       this.#const(TOO_MUCH)
       out.u8(OP_LOCAL_GET)
-      out.u32(length)
+      out.u32(this.#length)
       this.#const(GROW_PAGES_MAX + 1)
       out.u8(OP_I32_LT_U)
       out.u8(OP_SELECT)
     })
   }
 
-  #noteFailure(length: number): void {
+  #noteFailure(): void {
     const out = this.#out
     out.u8(OP_LOCAL_TEE)
-    out.u32(length)
+    out.u32(this.#length)
     out.u8(OP_LOCAL_GET)
-    out.u32(length)
+    out.u32(this.#length)
     this.#const(-1)
     out.u8(OP_I32_EQ)
     out.u8(OP_IF)
@@ -273,7 +301,11 @@ export class FunctionWriter {
     this.#out.u32(this.#globals.depth)
     this.#const(this.#depthLimit)
     this.#out.u8(OP_I32_GT_S)
-    this.#trapIf()
+    this.#out.u8(OP_IF)
+    this.#out.u8(TYPE_EMPTY)
+    this.#store()
+    this.#out.u8(OP_UNREACHABLE)
+    this.#out.u8(OP_END)
   }
 
   #leave(frameBytes: number): void {

@@ -50,10 +50,8 @@ export interface Region {
   /** Index of the region around it; -1: none. */
   parent: number
   weight: number
-  /** Defined functions called, one entry per call. */
+  /** Defined functions called by name, one entry per call. */
   calls: number[]
-  /** It calls through the table. */
-  leaves: boolean
 }
 
 /** A place where the rewriter does something; in the order of `at`. */
@@ -64,8 +62,11 @@ export type Site =
   /** memory.copy, fill, init: the topmost operand is a length in bytes. `at … to`: the instruction. */
   | { kind: 'bulk'; at: number; to: number }
   | { kind: 'grow'; at: number; to: number }
-  /** A call out of the sandbox, except abort. */
-  | { kind: 'import'; at: number; to: number }
+  /** A call out of the sandbox. `ends`: it is abort, which never comes back. */
+  | { kind: 'import'; at: number; to: number; ends: boolean }
+  /** A call of a defined function, or through the table (-1). */
+  | { kind: 'call'; at: number; to: number; callee: number }
+  | { kind: 'unreachable'; at: number }
   | { kind: 'drop'; at: number; to: number }
 
 export interface FunctionScan {
@@ -126,7 +127,7 @@ export function scanFunction(
   }
   const codeAt = reader.at
 
-  const regions: Region[] = [{ parent: -1, weight: 1 + (locals >> 3), calls: [], leaves: false }]
+  const regions: Region[] = [{ parent: -1, weight: 1 + (locals >> 3), calls: [] }]
   const sites: Site[] = []
   const indirectTypes: number[] = []
   let region = 0
@@ -192,7 +193,7 @@ export function scanFunction(
         leaves.push(leavesHere)
         outside.push(region)
         if (op === OP_LOOP) {
-          regions.push({ parent: region, weight: 1, calls: [], leaves: false })
+          regions.push({ parent: region, weight: 1, calls: [] })
           region = regions.length - 1
           sites.push({ kind: 'loop', at, bodyAt: reader.at, region })
         }
@@ -226,13 +227,15 @@ export function scanFunction(
         if (callee >= functionCount) throw new Malformed(`function ${callee} does not exist`, at)
         if (callee < imported) {
           // abort ends the call, and stands in the untaken branch of every check that AssemblyScript makes.
-          if (shape.imports[callee]!.name === 'abort') here.weight += 1
-          else sites.push({ kind: 'import', at, to: reader.at })
+          const ends = shape.imports[callee]!.name === 'abort'
+          if (ends) here.weight += 1
+          sites.push({ kind: 'import', at, to: reader.at, ends })
           const t = types[shape.imports[callee]!.type]
           if (t) effect(t.params.length, t.results.length)
         } else {
           here.weight += WEIGHT_CALL
           here.calls.push(callee - imported)
+          sites.push({ kind: 'call', at, to: reader.at, callee: callee - imported })
           const t = types[shape.functions[callee - imported]!]
           if (t) effect(t.params.length, t.results.length)
         }
@@ -244,7 +247,7 @@ export function scanFunction(
         if (!calleeType) throw new Malformed(`a call has the unknown type ${t}`, at)
         if (reader.u8() !== 0 || shape.tables.length === 0) throw new Malformed('an indirect call needs table 0', at)
         effect(calleeType.params.length, calleeType.results.length)
-        here.leaves = true
+        sites.push({ kind: 'call', at, to: reader.at, callee: -1 })
         if (!indirectTypes.includes(t)) indirectTypes.push(t)
         break
       }
@@ -329,6 +332,7 @@ export function scanFunction(
       }
       default:
         if (op === OP_RETURN) sites.push({ kind: 'return', at, label: bases.length - 1 })
+        if (op === OP_UNREACHABLE) sites.push({ kind: 'unreachable', at })
         if (op === OP_RETURN || op === OP_UNREACHABLE) height = base
     }
   }

@@ -129,11 +129,10 @@ export function writeModule(
   const writer = new FunctionWriter(body, map, own, options.depthLimit)
   code.u32(scans.length)
   for (const [index, scan] of scans.entries()) {
-    const charge = charges.functions[index]!
     body.clear()
     // Its size is written before it and not known yet; sizes are padded to four bytes so that offsets are.
     writer.startAt(code.length + SIZE_BYTES)
-    writer.write(bytes, scan, charge, wrappers.blockType(index))
+    writer.write(bytes, scan, charges.functions, index, wrappers.blockType(index))
     padded(code, body.length)
     code.append(body)
   }
@@ -161,7 +160,7 @@ function bounded(out: ModuleWriter, initial: number, maximum: number): void {
   out.u32(maximum)
 }
 
-/** Block types for the bodies of counted functions: several results need a function type of their own. */
+/** Block types for the bodies of functions with something to do at the exit: several results need a function type of their own. */
 function wrapperTypes(
   shape: ModuleShape,
   scans: FunctionScan[],
@@ -174,7 +173,8 @@ function wrapperTypes(
   const known = new Map<string, number>()
   for (const [index, scan] of scans.entries()) {
     const { results } = scan.type
-    if (results.length < 2 || !charges.functions[index]!.counted || known.has(results.join())) continue
+    const { counted, held } = charges.functions[index]!
+    if (results.length < 2 || !(counted || held) || known.has(results.join())) continue
     known.set(results.join(), shape.types.length + added.length)
     added.push(results)
   }
