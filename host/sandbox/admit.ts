@@ -50,8 +50,10 @@ export interface Admitted {
   report: AdmissionReport
   /** The module that may be compiled and run. */
   module: Uint8Array<ArrayBuffer>
+  /** What `decodeStack` needs; like the rest plain data that can be sent and stored. */
   offsetMap: OffsetMap
   functionNames: Record<number, string>
+  functionStarts: Uint32Array
 }
 
 export interface Refused {
@@ -117,7 +119,16 @@ export function admit(bytes: Uint8Array, options: Partial<AdmissionLimits> = {})
     chainBytes: charges.chainBytes,
     notes,
   }
-  return { ok: true, report, module: written.module, offsetMap: written.offsetMap, functionNames: functionNames(shape) }
+  const functionStarts = new Uint32Array(imported + scans.length)
+  for (const [index, scan] of scans.entries()) functionStarts[imported + index] = scan.body.from
+  return {
+    ok: true,
+    report,
+    module: written.module,
+    offsetMap: written.offsetMap,
+    functionNames: functionNames(shape),
+    functionStarts,
+  }
 }
 
 const refuse = (text: string, place: string): Refused => {
