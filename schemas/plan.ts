@@ -65,6 +65,8 @@ export interface Plan {
   startFrom?: StartFrom
   /** Created paused: nothing flows until `resume`. */
   paused?: boolean
+  /** There was no pipeline of this id before: the host need not look for a checkpoint. */
+  fresh?: boolean
   /** A fork: its `http` sources follow the ingest topics of this pipeline and take nothing of their own. */
   forkOf?: string
 }

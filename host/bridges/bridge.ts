@@ -21,6 +21,8 @@ export interface BridgeContext {
   recordBytesMax: number
   /** Where to start when there is no position; absent: as the settings say. */
   startFrom?: StartFrom
+  /** A fork: its `http` sources follow the ingest topics of this pipeline. */
+  forkOf?: string
   /** Says that `pull` has something, or `write` takes something, after they said no. Cheap; may be called too often. */
   ready(): void
   /** Counts one error and shows it in the pipeline's events; the bridge goes on. */
@@ -62,6 +64,8 @@ export interface Source {
   committed?(position: unknown): void
   /** New settings while it runs; false: the runtime opens a new one at the present position in place of this. */
   configure?(settings: Record<string, unknown>): boolean
+  /** Answers ENDED once what it accepted so far is pulled; a source without this is simply stopped. */
+  drain?(): Promise<void>
   /** Ends at once; `pull` is not called again. */
   stop(): Promise<void>
 }

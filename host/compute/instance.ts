@@ -43,6 +43,8 @@ export interface InstanceLimits {
   fuelPerCall: number
   /** Fuel of a call with one record. */
   fuelPerRecord: number
+  /** Fuel of a flush, a configuration, a watermark: they go over the whole state. */
+  fuelPerFlush: number
   outputBytesPerRecord: number
 }
 
@@ -133,7 +135,7 @@ export class Instance {
 
   /** Runs the module's own top level, makes the regions. @returns false: `fault` says why */
   start(): boolean {
-    return this.guarded(this.limits.fuelPerRecord, () => {
+    return this.guarded(this.limits.fuelPerFlush, () => {
       this.exports.spqr_start?.()
       if (this.exports.spqr_abi() !== ABI_VERSION) throw new GuestAbort('OPERATOR_TRAP', 'another ABI version')
       this.allocate(REGION_BYTES_IDLE)
@@ -148,7 +150,7 @@ export class Instance {
     if (!this.prepareRegions(settings.length)) return -2
     if (this.configured) this.takeSnapshot()
     this.bytes.set(settings, this.input)
-    const change = this.run(CALL_CONFIGURE, settings.length, this.limits.fuelPerRecord)
+    const change = this.run(CALL_CONFIGURE, settings.length, this.limits.fuelPerFlush)
     if (change < 0) {
       if (this.configured) this.restoreSnapshot()
       return change
@@ -190,10 +192,10 @@ export class Instance {
     return this.invoke(CALL_WATERMARK, 0)
   }
 
-  /** Input of the call that faulted, a copy; before `undo`. */
-  faultedInput(bytes: number): Uint8Array {
-    const end = this.log.length
-    return this.log.bytes.slice(end - bytes, end)
+  /** Input of the last call, our copy of it; valid until the next call or `undo`. */
+  lastInput(): Uint8Array {
+    const from = this.log.count > 1 ? this.log.ends[this.log.count - 2]! : 0
+    return this.log.bytes.subarray(from, this.log.length)
   }
 
   /** Brings back the state before the call that faulted. */
@@ -208,7 +210,7 @@ export class Instance {
       if (to > from && this.prepareRegions(to - from)) this.bytes.set(this.log.bytes.subarray(from, to), this.input)
       this.clock = this.log.clocks[i]!
       this.seed = this.log.seeds[i]!
-      this.run(this.log.kinds[i]!, to - from, this.limits.fuelPerRecord)
+      this.run(this.log.kinds[i]!, to - from, this.limits.fuelPerFlush)
       from = to
     }
     this.replaying = false
@@ -300,7 +302,7 @@ export class Instance {
   private prepareRegions(bytes: number): boolean {
     const wanted = bytes > REGION_BYTES_IDLE && bytes <= REGION_BYTES ? REGION_BYTES : bytes
     if (wanted <= this.inputCapacity) return true
-    if (!this.guarded(this.limits.fuelPerRecord, () => this.allocate(wanted))) return false
+    if (!this.guarded(this.limits.fuelPerFlush, () => this.allocate(wanted))) return false
     if (this.inputCapacity < bytes) {
       this.fault = { code: 'MEMORY_EXHAUSTED', message: `no room for an input of ${bytes} bytes`, stack: '' }
       return false
@@ -318,7 +320,7 @@ export class Instance {
     const at = this.log.add(kind, bytes, this.clock, this.seed)
     if (bytes > 0) this.log.bytes.set(this.bytes.subarray(this.input, this.input + bytes), at)
     const started = performance.now()
-    const status = this.run(kind, bytes, kind === CALL_PROCESS ? this.limits.fuelPerCall : this.limits.fuelPerRecord)
+    const status = this.run(kind, bytes, kind === CALL_PROCESS ? this.limits.fuelPerCall : this.limits.fuelPerFlush)
     const took = performance.now() - started
     this.busyMs += took
     this.busySinceSnapshotMs += took

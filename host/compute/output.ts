@@ -26,10 +26,15 @@ export interface Output {
   since(): number
   /** Bytes that some consumer has not read. */
   depth(): number
+  /** Bytes that may stand here before the producer waits. */
+  readonly capacity: number
 }
 
 const NOTHING: Uint8Array = new Uint8Array(0)
 const NO_WORDS: Int32Array = new Int32Array(0)
+
+/** Rings grow up to this. */
+const EDGE_BYTES = 1 << 20
 
 /** The ring of a source. */
 export class RingOutput implements Output {
@@ -81,12 +86,25 @@ export class RingOutput implements Output {
     this.release()
   }
 
+  /** Nothing reads this source: its records go nowhere. */
+  skip(): void {
+    const cursor: Cursor = { position: this.channel.ring?.released ?? 0 }
+    const run: Run = { from: 0, to: 0 }
+    this.cursors.push(cursor)
+    for (this.peek(cursor, run); run.to > run.from; this.peek(cursor, run)) this.advance(cursor, run.to - run.from)
+    this.cursors.pop()
+  }
+
   since(): number {
     return this.channel.ring?.since() ?? 0
   }
 
   depth(): number {
     return this.channel.ring?.depth ?? 0
+  }
+
+  get capacity(): number {
+    return Math.max(EDGE_BYTES, this.channel.ring?.capacity ?? 0)
   }
 
   private useRing(): void {
@@ -230,6 +248,10 @@ export class Stage implements Output {
 
   since(): number {
     return this.sinceUs
+  }
+
+  get capacity(): number {
+    return Math.max(EDGE_BYTES, this.bytes.length)
   }
 
   depth(): number {

@@ -80,7 +80,8 @@ export class DoorbellOwner extends Doorbell {
     }
   }
 
-  private anything(): boolean {
+  /** Something waits to be taken. */
+  anything(): boolean {
     if (Atomics.load(this.words, MESSAGES) !== this.messagesSeen) return true
     for (let word = 0; word < this.highWord; word++) if (Atomics.load(this.words, BITS + word) !== 0) return true
     return false

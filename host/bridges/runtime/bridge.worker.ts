@@ -1,0 +1,27 @@
+// Entry of a bridge worker thread: wiring only.
+// Runs on: bridge.
+
+import { type MessagePort, workerData } from 'node:worker_threads'
+import { Status } from '../../compute/status.ts'
+import { Permissions, type PermissionsMessage } from '../../permissions/permissions.ts'
+import { EmbeddedTransport } from '../../transport/embedded/embedded-transport.ts'
+import { BridgeLoop } from './bridge-loop.ts'
+
+interface BridgeWorkerData {
+  control: MessagePort
+  doorbell: SharedArrayBuffer
+  status: SharedArrayBuffer
+  cores: number
+  log: MessagePort
+  permissions: PermissionsMessage
+}
+
+const data = workerData as BridgeWorkerData
+new BridgeLoop({
+  control: data.control,
+  doorbell: data.doorbell,
+  status: new Status(data.status),
+  cores: data.cores,
+  transport: new EmbeddedTransport(data.log),
+  permissions: Permissions.fromJSON(data.permissions),
+}).run()

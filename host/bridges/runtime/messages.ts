@@ -1,0 +1,93 @@
+// Everything that passes between the control thread and a bridge worker, in one place.
+
+import type { MessagePort } from 'node:worker_threads'
+import type { Delivery } from '../../../schemas/document.ts'
+import type { ErrorMessage } from '../../../schemas/errors.ts'
+import type { StartFrom } from '../../../schemas/plan.ts'
+import type { CheckpointSummary } from '../../transport/transport.ts'
+
+export interface BridgeSourceSpec {
+  component: string
+  type: string
+  settings: Record<string, unknown>
+  channel: number
+  counters: number
+  /** Its number in the pipeline: the upper half of `source` in its records. */
+  index: number
+}
+
+export interface BridgeEmitterSpec {
+  component: string
+  type: string
+  settings: Record<string, unknown>
+  /** -1: counted on the compute worker, nothing to open. */
+  channel: number
+  counters: number
+}
+
+/** A pipeline as a bridge worker sees it. */
+export interface BridgeSpec {
+  tenant: string
+  id: string
+  revision: number
+  delivery: Delivery
+  checkpointEveryMs: number
+  sources: BridgeSourceSpec[]
+  /** Operators by component, which give an image at each barrier. */
+  operators: string[]
+  emitters: BridgeEmitterSpec[]
+  deadLetters: { channel: number; counters: number }
+  startFrom?: StartFrom
+  forkOf?: string
+}
+
+/** The part of a checkpoint that is no memory image. */
+export interface CheckpointMeta {
+  sources: Record<string, { position: unknown; sequence: number; ended: boolean }>
+  emitters: Record<string, { position: unknown }>
+  operators: Record<string, { sequence: number; sinceFlush: number; ended: boolean }>
+  completed: boolean
+}
+
+export type ToBridge =
+  | { type: 'compute'; index: number; port: MessagePort; doorbell: SharedArrayBuffer }
+  | { type: 'slab'; index: number; memory: SharedArrayBuffer }
+  | { type: 'create'; request: number; pipeline: number; compute: number; spec: BridgeSpec; from: RestoreFrom | null }
+  | { type: 'start'; pipeline: number }
+  | { type: 'prepare'; request: number; pipeline: number; spec: BridgeSpec }
+  | { type: 'commit'; request: number; pipeline: number; paused: boolean }
+  | { type: 'abort'; request: number; pipeline: number }
+  | { type: 'pause'; request: number; pipeline: number; paused: boolean }
+  | { type: 'drain'; request: number; pipeline: number }
+  | { type: 'checkpoint'; request: number; pipeline: number; savepoint?: string }
+  | { type: 'drop'; request: number; pipeline: number }
+  | { type: 'ingest'; request: number; pipeline: number; component: string; contentType: string; body: Uint8Array }
+  | { type: 'subscribe'; request: number; pipeline: number; component: string; subscription: number; lastEventId?: string }
+  | { type: 'unsubscribe'; subscription: number }
+  | { type: 'subscriber-ready'; subscription: number }
+  | { type: 'produce'; request: number; topic: string; contentType: string; body: Uint8Array }
+  | { type: 'fetch'; request: number; topic: string; partition?: number; from: string; limit: number; own?: boolean }
+  | { type: 'stop'; request: number }
+
+/** A checkpoint to go on from, without the memory images. */
+export interface RestoreFrom {
+  epoch: number
+  meta: CheckpointMeta
+}
+
+export type FromBridge =
+  | { type: 'done'; request: number; result?: unknown }
+  | { type: 'refused'; request: number; error: ErrorMessage }
+  | { type: 'failed'; pipeline: number; component: string; error: ErrorMessage }
+  | { type: 'completed'; pipeline: number }
+  | { type: 'checkpointed'; pipeline: number; summary: CheckpointSummary }
+  | { type: 'event'; pipeline: number; component: string; kind: 'log' | 'fault'; level: number; text: string }
+  | { type: 'out'; subscription: number; events: OutEvent[] }
+  | { type: 'out-end'; subscription: number }
+
+/** One record of an emitter that is read over HTTP. */
+export interface OutEvent {
+  id: string
+  value: Uint8Array
+  gap: boolean
+}

@@ -1,0 +1,580 @@
+// One slot of a pipeline in its bridge worker: its sources and emitters, and the barriers and checkpoints that bind them.
+// Runs on: bridge.
+//
+// A checkpoint: each source puts a barrier behind what it has read and notes its position; operators send an image as the
+// barrier passes; emitters flush. When all have, everything is stored at once, and only then are sources told.
+
+import { SpqrError } from '../../../schemas/errors.ts'
+import { deadLetterTopic } from '../../../schemas/names.ts'
+import { DEAD_LETTERS, ERRORS, type Slabs } from '../../compute/counters.ts'
+import type { Image } from '../../compute/messages.ts'
+import type { Permissions } from '../../permissions/permissions.ts'
+import { letterValue } from '../../record/letter-value.ts'
+import { RecordBuffer } from '../../record/record.ts'
+import type { CheckpointSummary, Snapshot, Transport } from '../../transport/transport.ts'
+import type { BridgeContext, Emitter, Source } from '../bridge.ts'
+import { emitterTypes, sourceTypes } from '../registry.ts'
+import { EmitterPump } from './emitter-pump.ts'
+import type { BridgeEmitterSpec, BridgeSourceSpec, BridgeSpec, CheckpointMeta, FromBridge, RestoreFrom } from './messages.ts'
+import { topicOfSource } from './slot-topics.ts'
+import { SourcePump } from './source-pump.ts'
+
+/** The emitter of dead letters has no component of its own. */
+const LETTERS = ''
+
+/** What a slot needs of its worker. */
+export interface SlotContext {
+  readonly transport: Transport
+  readonly permissions: Permissions
+  readonly slabs: Slabs
+  /** Something of the slot can go on. */
+  schedule(pump: SourcePump | EmitterPump): void
+  listen(channel: number, pump: SourcePump | EmitterPump): void
+  unlisten(channel: number): void
+  toControl(message: FromBridge): void
+}
+
+export interface ComputeLink {
+  signal(channel: number): void
+  announceRing(channel: number, memory: SharedArrayBuffer): void
+}
+
+interface Epoch {
+  epoch: number
+  barriersLeft: Set<string>
+  imagesLeft: Set<string>
+  emittersLeft: Set<string>
+  positions: CheckpointMeta['sources']
+  images: Map<string, Image>
+  savepoint?: string
+  done: (summary: CheckpointSummary) => void
+  failed: (error: SpqrError) => void
+}
+
+export class Slot {
+  readonly key: number
+  spec: BridgeSpec
+  readonly sources = new Map<string, SourcePump>()
+  readonly emitters = new Map<string, EmitterPump>()
+  /** Images of operators that have ended. */
+  private readonly endedImages = new Map<string, Image>()
+  private readonly emitterPositions = new Map<string, unknown>()
+  private readonly context: SlotContext
+  private readonly compute: ComputeLink
+  private epoch = 0
+  /** The last epoch that is stored. */
+  private committed = 0
+  private inWork: Epoch | null = null
+  private queue: Promise<unknown> = Promise.resolve()
+  private timer: NodeJS.Timeout | null = null
+  private isDirty = false
+  private dropped = false
+  private completed = false
+  private readonly endsLeft = new Set<string>()
+  private prepared: { spec: BridgeSpec; sources: Map<string, SourcePump>; emitters: Map<string, EmitterPump> } | null = null
+
+  constructor(key: number, spec: BridgeSpec, context: SlotContext, compute: ComputeLink) {
+    this.key = key
+    this.spec = spec
+    this.context = context
+    this.compute = compute
+  }
+
+  /** Opens every source and emitter; nothing flows yet. @throws SpqrError of the first that cannot be opened */
+  async open(from: RestoreFrom | null): Promise<void> {
+    this.epoch = this.committed = from?.epoch ?? 0
+    for (const [component, operator] of Object.entries(from?.meta.operators ?? {})) {
+      if (operator.ended) this.endsLeft.delete(component)
+    }
+    const emitters = this.spec.emitters.filter((e) => e.channel >= 0)
+    for (const component of this.spec.operators) this.endsLeft.add(component)
+    for (const emitter of this.spec.emitters) this.endsLeft.add(emitter.component)
+    if (this.spec.operators.length > 0) this.endsLeft.add(LETTERS)
+    const letters = this.lettersSpec()
+    await Promise.all([
+      ...this.spec.sources.map(async (spec) => {
+        const kept = from?.meta.sources[spec.component]
+        this.sources.set(spec.component, await this.openSource(spec, kept?.position, kept))
+      }),
+      ...[...emitters, letters].map(async (spec) => {
+        const position = from?.meta.emitters[spec.component]?.position
+        this.emitters.set(spec.component, await this.openEmitter(spec, position))
+      }),
+    ])
+  }
+
+  /** Lets records flow. */
+  start(): void {
+    this.setPaused(false)
+  }
+
+  setPaused(paused: boolean): void {
+    for (const pump of this.sources.values()) {
+      pump.paused = paused
+      this.context.schedule(pump)
+    }
+  }
+
+  /** Ends the sources once what they accepted is read; the pipeline then completes by itself. */
+  async drain(): Promise<void> {
+    for (const pump of this.sources.values()) {
+      if (pump.source.drain) await pump.source.drain()
+      else await pump.source.stop()
+      if (!pump.source.drain) pump.resumeEnded()
+      pump.paused = false
+      this.context.schedule(pump)
+    }
+    await new Promise<void>((done) => {
+      if (this.completed) done()
+      else this.onCompleted.push(done)
+    })
+  }
+
+  private readonly onCompleted: (() => void)[] = []
+
+  /** Stops all and gives it back; what no checkpoint covers comes again. */
+  async drop(): Promise<void> {
+    this.dropped = true
+    if (this.timer) clearTimeout(this.timer)
+    this.inWork?.failed(new SpqrError('INVALID_STATE', `Pipeline "${this.spec.id}" was stopped`))
+    this.inWork = null
+    for (const pump of [...this.sources.values(), ...this.emitters.values()]) this.context.unlisten(pump.spec.channel)
+    await Promise.allSettled([
+      ...[...this.sources.values()].map((pump) => pump.source.stop()),
+      ...[...this.emitters.values()].map((pump) => pump.emitter.stop()),
+    ])
+    if (this.spec.delivery === 'exactly-once') await this.context.transport.abort(this.transactionOf(this.committed + 1))
+  }
+
+  // Changes
+
+  /** Opens what another spec adds, beside what runs. */
+  async prepare(spec: BridgeSpec): Promise<void> {
+    const sources = new Map<string, SourcePump>()
+    const emitters = new Map<string, EmitterPump>()
+    const opened: (Source | Emitter)[] = []
+    try {
+      for (const source of spec.sources) {
+        const present = this.sources.get(source.component)
+        if (present && sameSpec(present.spec, source)) continue
+        if (present && present.spec.type === source.type && present.spec.channel === source.channel) continue
+        const pump = await this.openSource(source, undefined, undefined)
+        opened.push(pump.source)
+        sources.set(source.component, pump)
+      }
+      for (const emitter of spec.emitters) {
+        if (emitter.channel < 0) continue
+        const present = this.emitters.get(emitter.component)
+        if (present && present.spec.channel === emitter.channel) continue
+        const pump = await this.openEmitter(emitter, undefined)
+        opened.push(pump.emitter)
+        emitters.set(emitter.component, pump)
+      }
+    } catch (thrown) {
+      await Promise.allSettled(opened.map((bridge) => bridge.stop()))
+      throw thrown
+    }
+    // Barriers wait: an epoch has one set of components.
+    await this.queue.catch(() => undefined)
+    this.prepared = { spec, sources, emitters }
+  }
+
+  /** The compute worker has changed: so do we. */
+  async commitChange(paused: boolean): Promise<void> {
+    const { spec, sources, emitters } = this.prepared!
+    this.prepared = null
+    for (const [component, pump] of this.sources) {
+      if (spec.sources.some((s) => s.channel === pump.spec.channel)) continue
+      this.sources.delete(component)
+      this.context.unlisten(pump.spec.channel)
+      await pump.source.stop()
+    }
+    for (const [component, pump] of this.emitters) {
+      if (component === LETTERS || spec.emitters.some((e) => e.channel === pump.spec.channel)) continue
+      // Its ring ends with a mark; it closes there.
+      pump.leaving = true
+      this.emitters.delete(component)
+    }
+    for (const [component, pump] of sources) this.sources.set(component, pump)
+    for (const [component, pump] of emitters) this.emitters.set(component, pump)
+    this.spec = spec
+    for (const [, pump] of sources) {
+      pump.paused = paused
+      this.context.schedule(pump)
+    }
+    this.endsLeft.clear()
+    for (const component of spec.operators) if (!this.endedImages.has(component)) this.endsLeft.add(component)
+    for (const emitter of spec.emitters) {
+      if (!this.emitters.get(emitter.component)?.ended) this.endsLeft.add(emitter.component)
+    }
+    if (spec.operators.length > 0) this.endsLeft.add(LETTERS)
+    await this.reconfigure(spec)
+    this.dirty()
+  }
+
+  async abortChange(): Promise<void> {
+    const prepared = this.prepared
+    this.prepared = null
+    if (!prepared) return
+    for (const pump of prepared.sources.values()) await pump.source.stop()
+    for (const pump of prepared.emitters.values()) await pump.emitter.stop()
+  }
+
+  /** New settings of bridges that stay: in place where they can, else a new one at the same position. */
+  private async reconfigure(spec: BridgeSpec): Promise<void> {
+    for (const source of spec.sources) {
+      const pump = this.sources.get(source.component)!
+      if (sameSpec(pump.spec, source)) continue
+      if (!pump.source.configure?.(source.settings)) {
+        const replacement = sourceTypes[source.type]!.create(source.settings, this.contextOf(source.component, pump))
+        await replacement.open(pump.position)
+        await pump.source.stop()
+        pump.source = replacement
+      }
+      pump.spec = source
+      this.context.schedule(pump)
+    }
+    for (const emitter of spec.emitters) {
+      const pump = this.emitters.get(emitter.component)
+      if (!pump || sameSpec(pump.spec, emitter)) continue
+      if (!pump.emitter.configure?.(emitter.settings)) {
+        const replacement = emitterTypes[emitter.type]!.create(emitter.settings, this.contextOf(emitter.component, pump))
+        await replacement.open(undefined)
+        const old = pump.emitter
+        pump.emitter = replacement
+        await old.flush()
+        await old.stop()
+      }
+      pump.spec = emitter
+      this.context.schedule(pump)
+    }
+  }
+
+  // Checkpoints
+
+  /** Something entered or changed: a checkpoint is due within the interval. */
+  dirty(): void {
+    if (this.isDirty || this.dropped || this.spec.delivery === 'at-most-once') return
+    this.isDirty = true
+    this.timer = setTimeout(() => {
+      this.timer = null
+      this.checkpoint().catch((thrown) => {
+        if (!this.dropped) this.report(SpqrError.from(thrown))
+        this.dirty()
+      })
+    }, this.spec.checkpointEveryMs)
+  }
+
+  /** Takes a checkpoint of what flows now. @throws SpqrError */
+  checkpoint(savepoint?: string): Promise<CheckpointSummary> {
+    const next = this.queue.catch(() => undefined).then(() => this.begin(savepoint))
+    this.queue = next
+    return next
+  }
+
+  private begin(savepoint?: string): Promise<CheckpointSummary> {
+    if (this.dropped || this.completed) throw new SpqrError('INVALID_STATE', `Pipeline "${this.spec.id}" does not run`)
+    this.isDirty = false
+    if (this.timer) clearTimeout(this.timer)
+    this.timer = null
+    const epoch = ++this.epoch
+    const running = [...this.sources.values()].filter((pump) => !pump.ended)
+    return new Promise((done, failed) => {
+      const operators = this.spec.operators.filter((o) => !this.endedImages.has(o))
+      const emitters = this.spec.emitters.map((e) => e.component).filter((c) => !this.emitters.get(c)?.ended)
+      this.inWork = {
+        epoch,
+        barriersLeft: new Set(running.map((pump) => pump.spec.component)),
+        imagesLeft: new Set(operators),
+        emittersLeft: new Set(operators.length > 0 ? [...emitters, LETTERS] : emitters),
+        positions: {},
+        images: new Map(),
+        savepoint,
+        done,
+        failed,
+      }
+      for (const pump of running) {
+        pump.requestBarrier(epoch)
+        this.context.schedule(pump)
+      }
+      // With every source ended no barrier can flow: the end that is under way makes the last checkpoint.
+      if (running.length === 0) {
+        this.inWork = null
+        this.epoch--
+        failed(new SpqrError('INVALID_STATE', `Pipeline "${this.spec.id}" is about to complete`))
+      }
+    })
+  }
+
+  barrierSent(pump: SourcePump, epoch: number): void {
+    const work = this.inWork
+    if (work?.epoch !== epoch) return
+    work.barriersLeft.delete(pump.spec.component)
+    work.positions[pump.spec.component] = { position: pump.position, sequence: pump.sequence, ended: false }
+    this.finishIfWhole()
+  }
+
+  /** An operator has passed the barrier, or has ended. */
+  image(epoch: number, image: Image): void {
+    if (image.ended) {
+      this.endedImages.set(image.component, image)
+      this.endsLeft.delete(image.component)
+    }
+    const work = this.inWork
+    if (work && (work.epoch === epoch || image.ended)) {
+      work.imagesLeft.delete(image.component)
+      work.images.set(image.component, image)
+    }
+    this.finishIfWhole()
+  }
+
+  /** A component without a ring has seen the barrier or the end. */
+  sunk(component: string, epoch: number, end: boolean): void {
+    // Dead letters of sources and emitters went straight to their emitter: it flushes with the rest.
+    if (component === LETTERS) this.emitters.get(LETTERS)!.flush(epoch, end)
+    else this.emitterPassed(component, epoch, end)
+  }
+
+  flushed(pump: EmitterPump, epoch: number, end: boolean, position: unknown): void {
+    if (this.dropped) return
+    if (pump.leaving) {
+      if (end) {
+        this.context.unlisten(pump.spec.channel)
+        pump.emitter.stop().catch((thrown) => this.report(SpqrError.from(thrown)))
+      }
+      return
+    }
+    this.emitterPositions.set(pump.spec.component, position)
+    this.emitterPassed(pump.spec.component, epoch, end)
+  }
+
+  private emitterPassed(component: string, epoch: number, end: boolean): void {
+    if (end) this.endsLeft.delete(component)
+    const work = this.inWork
+    if (work && (work.epoch === epoch || end)) work.emittersLeft.delete(component)
+    this.finishIfWhole()
+  }
+
+  private finishIfWhole(): void {
+    const work = this.inWork
+    const sourcesEnded = [...this.sources.values()].every((pump) => pump.ended)
+    if (work && work.barriersLeft.size === 0 && work.imagesLeft.size === 0 && work.emittersLeft.size === 0) {
+      this.inWork = null
+      this.store(work).then(work.done, (thrown) => work.failed(SpqrError.from(thrown)))
+      return
+    }
+    if (!work && sourcesEnded && this.endsLeft.size === 0 && !this.completed) this.complete()
+  }
+
+  private async store(work: Epoch): Promise<CheckpointSummary> {
+    // No operator: no barrier came by way of their dead letters.
+    if (this.spec.operators.length === 0) await this.emitters.get(LETTERS)!.emitter.flush()
+    const summary = await this.commit(work.epoch, work.positions, [...work.images.values()], false, work.savepoint)
+    for (const [component, { position }] of Object.entries(work.positions)) {
+      this.sources.get(component)?.source.committed?.(position)
+    }
+    this.context.toControl({ type: 'checkpointed', pipeline: this.key, summary })
+    this.finishIfWhole()
+    return summary
+  }
+
+  /** The end has reached everyone: the last checkpoint says so before anybody can see it. */
+  private complete(): void {
+    this.completed = true
+    if (this.timer) clearTimeout(this.timer)
+    this.timer = null
+    const last = this.queue
+      .catch(() => undefined)
+      .then(() => this.commit(++this.epoch, {}, [], true))
+      .then(
+        () => {
+          this.context.toControl({ type: 'completed', pipeline: this.key })
+          for (const done of this.onCompleted.splice(0)) done()
+        },
+        (thrown) => this.fail('', SpqrError.from(thrown)),
+      )
+    this.queue = last
+  }
+
+  private async commit(
+    epoch: number,
+    positions: CheckpointMeta['sources'],
+    images: Image[],
+    completed: boolean,
+    savepoint?: string,
+  ): Promise<CheckpointSummary> {
+    const all = new Map([...this.endedImages, ...images.map((image) => [image.component, image] as const)])
+    const meta: CheckpointMeta = { sources: {}, emitters: {}, operators: {}, completed }
+    for (const [component, pump] of this.sources) {
+      meta.sources[component] = positions[component] ?? {
+        position: pump.position,
+        sequence: pump.sequence,
+        ended: pump.ended,
+      }
+    }
+    for (const [component, position] of this.emitterPositions) meta.emitters[component] = { position }
+    const snapshots: Snapshot[] = []
+    for (const [component, image] of all) {
+      const { sequence, sinceFlush, ended, digest, globals, memory } = image
+      meta.operators[component] = { sequence, sinceFlush, ended }
+      // A completed pipeline runs again only from its start: no state is worth keeping.
+      if (!completed) snapshots.push({ component, instance: 0, digest, globals, memory })
+    }
+    const { tenant, id, revision, delivery } = this.spec
+    const summary = await this.context.transport.commit({
+      slot: { tenant, pipeline: id, slot: 0 },
+      epoch,
+      revision,
+      meta,
+      snapshots,
+      savepoint,
+      transaction: delivery === 'exactly-once' ? this.transactionOf(epoch) : undefined,
+    })
+    this.committed = epoch
+    return summary
+  }
+
+  private transactionOf(epoch: number): string {
+    return `${this.spec.tenant}/${this.spec.id}/${epoch}`
+  }
+
+  // Opening
+
+  private lettersSpec(): BridgeEmitterSpec {
+    const { channel, counters } = this.spec.deadLetters
+    return { component: LETTERS, type: 'topic', settings: { topic: deadLetterTopic(this.spec.id) }, channel, counters }
+  }
+
+  private async openSource(
+    spec: BridgeSourceSpec,
+    position: unknown,
+    kept: { sequence: number; ended: boolean } | undefined,
+  ): Promise<SourcePump> {
+    const holder: { pump: SourcePump | null } = { pump: null }
+    const context = this.contextOf(spec.component, holder)
+    const type = sourceTypes[spec.type]
+    if (!type) throw new SpqrError('INVALID_DOCUMENT', `There is no source "${spec.type}"`)
+    const source = type.create(spec.settings, context)
+    const pump = new SourcePump(spec, source, this.context.slabs.block(spec.counters), {
+      announceRing: (channel, memory) => this.compute.announceRing(channel, memory),
+      signal: (channel) => this.compute.signal(channel),
+      dirty: () => this.dirty(),
+      sourceEnded: () => {
+        // A barrier that waits for this source need not any more: its end counts as one.
+        const work = this.inWork
+        if (work?.barriersLeft.delete(spec.component)) {
+          work.positions[spec.component] = { position: pump.position, sequence: pump.sequence, ended: true }
+        }
+        this.finishIfWhole()
+      },
+      barrierSent: (sent, epoch) => this.barrierSent(sent, epoch),
+    })
+    pump.position = position
+    pump.sequence = kept?.sequence ?? 0
+    holder.pump = pump
+    if (kept?.ended) pump.resumeEnded()
+    else await source.open(position)
+    this.context.listen(spec.channel, pump)
+    return pump
+  }
+
+  private async openEmitter(spec: BridgeEmitterSpec, position: unknown): Promise<EmitterPump> {
+    const holder: { pump: EmitterPump | null } = { pump: null }
+    const context = this.contextOf(spec.component, holder)
+    const type = emitterTypes[spec.type]
+    if (!type) throw new SpqrError('INVALID_DOCUMENT', `There is no emitter "${spec.type}"`)
+    const emitter = type.create(spec.settings, context)
+    const counters = this.context.slabs.block(spec.counters)
+    const pump = new EmitterPump(spec, emitter, counters, this.committed, {
+      signal: (channel) => this.compute.signal(channel),
+      flushed: (flushed, epoch, end, at) => this.flushed(flushed, epoch, end, at),
+      emitterFailed: (_, thrown) => this.fail(spec.component, SpqrError.from(thrown)),
+    })
+    holder.pump = pump
+    await emitter.open(position)
+    this.context.listen(spec.channel, pump)
+    return pump
+  }
+
+  private contextOf(
+    component: string,
+    holder: { pump: SourcePump | EmitterPump | null } | SourcePump | EmitterPump,
+  ): BridgeContext {
+    const pumpOf = (): SourcePump | EmitterPump | null => ('pump' in holder ? holder.pump : holder)
+    return {
+      tenant: this.spec.tenant,
+      pipeline: this.spec.id,
+      component,
+      delivery: this.spec.delivery,
+      transport: this.context.transport,
+      permissions: this.context.permissions,
+      recordBytesMax: 1 << 20,
+      startFrom: this.spec.startFrom,
+      forkOf: this.spec.forkOf,
+      ready: () => {
+        const pump = pumpOf()
+        if (pump && !this.dropped) this.context.schedule(pump)
+      },
+      report: (error) => {
+        const counters = pumpOf()?.counters
+        if (counters) counters.values[ERRORS]! += 1
+        this.report(error, component)
+      },
+      deadLetter: (error, record, offset) => this.deadLetter(pumpOf(), component, error, record, offset),
+      fail: (error) => this.fail(component, error),
+      log: (level, text) =>
+        this.context.toControl({ type: 'event', pipeline: this.key, component, kind: 'log', level: LEVELS[level], text }),
+      transaction: () => {
+        if (this.spec.delivery !== 'exactly-once') return undefined
+        const pump = pumpOf()
+        return this.transactionOf((pump instanceof EmitterPump ? pump.epochPassed : this.committed) + 1)
+      },
+    }
+  }
+
+  private deadLetter(
+    pump: SourcePump | EmitterPump | null,
+    component: string,
+    error: SpqrError,
+    record: { key?: Uint8Array; value: Uint8Array },
+    offset: number,
+  ): void {
+    if (pump) {
+      pump.counters.values[ERRORS]! += 1
+      pump.counters.values[DEAD_LETTERS]! += 1
+    }
+    const letters = this.emitters.get(LETTERS)
+    if (!letters) return
+    const source = this.spec.sources.find((s) => s.component === component)
+    const value = letterValue({
+      code: error.code,
+      message: error.message,
+      component,
+      operator: null,
+      digest: null,
+      source: { topic: topicOfSource(this.spec, source), partition: 0, offset: String(offset) },
+      stack: [],
+      record: { ...record, timestamp: Date.now() },
+    })
+    const buffer = new RecordBuffer(value.length + 128)
+    buffer.add({ key: record.key, value, timestamp: Date.now() })
+    letters.emitter.write(buffer.bytes, 0, buffer.length)
+    this.dirty()
+  }
+
+  private report(error: SpqrError, component = ''): void {
+    const text = `${error.code}: ${error.message}`
+    this.context.toControl({ type: 'event', pipeline: this.key, component, kind: 'fault', level: 3, text })
+  }
+
+  private fail(component: string, error: SpqrError): void {
+    if (this.dropped) return
+    this.context.toControl({ type: 'failed', pipeline: this.key, component, error: error.toMessage() })
+  }
+}
+
+const LEVELS = { debug: 0, info: 1, warn: 2, error: 3 } as const
+
+function sameSpec(a: { settings: unknown; type: string }, b: { settings: unknown; type: string }): boolean {
+  return a.type === b.type && JSON.stringify(a.settings) === JSON.stringify(b.settings)
+}

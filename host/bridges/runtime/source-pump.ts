@@ -1,0 +1,151 @@
+// Drives one source: pulls chunks while there is room, stamps them, puts them into the ring, and puts barriers between them.
+// Runs on: bridge.
+
+import { KIND_BARRIER, KIND_END, RECORD_SEQUENCE, RECORD_SOURCE } from '../../record/record.ts'
+import { ChannelWriter } from '../../ring/channel.ts'
+import { BYTES_IN, BYTES_OUT, type Counters, RECORDS_IN, RECORDS_OUT } from '../../compute/counters.ts'
+import { type Chunk, ENDED, type Source, WAIT } from '../bridge.ts'
+import type { BridgeSourceSpec } from './messages.ts'
+
+/** A ring is asked for room of this size, so that one signal is worth a batch. */
+const ROOM_BYTES = 64 << 10
+const RING_BYTES = 1 << 20
+
+export interface PumpOwner {
+  /** A ring was made; the compute worker is to know before records come. */
+  announceRing(channel: number, memory: SharedArrayBuffer): void
+  /** Records were published. */
+  signal(channel: number): void
+  /** Something entered: the pipeline has a checkpoint to make. */
+  dirty(): void
+  sourceEnded(pump: SourcePump): void
+  barrierSent(pump: SourcePump, epoch: number): void
+}
+
+export class SourcePump {
+  spec: BridgeSourceSpec
+  source: Source
+  readonly counters: Counters
+  /** Position after the last record that is in the ring. */
+  position: unknown
+  sequence = 0
+  ended = false
+  paused = true
+  private readonly owner: PumpOwner
+  private readonly writer: ChannelWriter
+  private chunk: Chunk | null = null
+  private chunkAt = 0
+  private words: Int32Array = new Int32Array(0)
+  private wordsOf: ArrayBufferLike | null = null
+  private barrier = 0
+  private blocked = false
+  private endMark = false
+
+  constructor(spec: BridgeSourceSpec, source: Source, counters: Counters, owner: PumpOwner) {
+    this.spec = spec
+    this.source = source
+    this.counters = counters
+    this.owner = owner
+    this.writer = new ChannelWriter(RING_BYTES, (memory) => owner.announceRing(spec.channel, memory))
+  }
+
+  /** The compute worker made room. */
+  unblock(): void {
+    this.blocked = false
+  }
+
+  /** Puts a barrier behind what was pulled; `barrierSent` follows. */
+  requestBarrier(epoch: number): void {
+    this.barrier = epoch
+  }
+
+  /** The source ended before the checkpoint that is gone on from: its end flows again. */
+  resumeEnded(): void {
+    this.endMark = true
+  }
+
+  /** Does the next piece of work. @returns false: there is none that can be done now // hot */
+  turn(): boolean {
+    if (this.blocked || this.ended) return false
+    if (this.chunk !== null && !this.putChunk()) return false
+    if (this.barrier !== 0 && !this.putBarrier()) return false
+    if (this.endMark) return this.putEnd()
+    if (this.paused) return false
+    const chunk = this.source.pull()
+    if (chunk === WAIT) return false
+    if (chunk === ENDED) {
+      this.endMark = true
+      return this.putEnd()
+    }
+    if (chunk.to > chunk.from) this.stamp(chunk)
+    else this.position = chunk.position
+    return true
+  }
+
+  private putChunk(): boolean {
+    const chunk = this.chunk!
+    const taken = this.writer.push(chunk.bytes, this.words, this.chunkAt, chunk.to)
+    this.chunkAt += taken
+    if (taken > 0) this.owner.signal(this.spec.channel)
+    if (this.chunkAt < chunk.to) {
+      this.blocked = this.writer.wantRoom(ROOM_BYTES)
+      return false
+    }
+    this.chunk = null
+    this.position = chunk.position
+    const values = this.counters.values
+    values[RECORDS_OUT]! += chunk.records
+    values[BYTES_OUT]! += chunk.to - chunk.from
+    return true
+  }
+
+  /** Gives the chunk's records their sequence and source, then puts them into the ring. */
+  private stamp(chunk: Chunk): void {
+    const buffer = chunk.bytes.buffer
+    if (chunk.bytes.byteOffset !== 0) throw new RangeError('a chunk stands at the start of its buffer')
+    if (this.wordsOf !== buffer) {
+      this.wordsOf = buffer
+      this.words = new Int32Array(buffer, 0, buffer.byteLength >> 2)
+    }
+    const words = this.words
+    const source = this.spec.index << 16
+    let sequence = this.sequence
+    for (let at = chunk.from; at < chunk.to; at += words[at >> 2]!) {
+      sequence++
+      words[(at + RECORD_SEQUENCE) >> 2] = sequence | 0
+      words[(at + RECORD_SEQUENCE + 4) >> 2] = (sequence / 4294967296) | 0
+      words[(at + RECORD_SOURCE) >> 2] = source | (words[(at + RECORD_SOURCE) >> 2]! & 0xffff)
+    }
+    this.sequence = sequence
+    const values = this.counters.values
+    values[RECORDS_IN]! += chunk.records
+    values[BYTES_IN]! += chunk.to - chunk.from
+    this.chunk = chunk
+    this.chunkAt = chunk.from
+    this.owner.dirty()
+    this.putChunk()
+  }
+
+  private putBarrier(): boolean {
+    if (!this.writer.pushControl(KIND_BARRIER, this.barrier)) {
+      this.blocked = this.writer.wantRoom(ROOM_BYTES)
+      return false
+    }
+    const epoch = this.barrier
+    this.barrier = 0
+    this.owner.signal(this.spec.channel)
+    this.owner.barrierSent(this, epoch)
+    return true
+  }
+
+  private putEnd(): boolean {
+    if (!this.writer.pushControl(KIND_END, 0)) {
+      this.blocked = this.writer.wantRoom(ROOM_BYTES)
+      return false
+    }
+    this.ended = true
+    this.owner.signal(this.spec.channel)
+    this.owner.sourceEnded(this)
+    return true
+  }
+}

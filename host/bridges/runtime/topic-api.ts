@@ -1,0 +1,121 @@
+// Produces to and reads from topics for the HTTP API: bodies and answers are bytes here, so the control thread touches no record.
+// Runs on: bridge.
+
+import { SpqrError } from '../../../schemas/errors.ts'
+import { parseStart, READ_WORDS } from '../../../schemas/start.ts'
+import { countRecords, RECORD_LENGTH } from '../../record/record.ts'
+import { StickyPartitioner } from '../../transport/partitioner.ts'
+import type { ReadFrom, TopicInfo, Transport } from '../../transport/transport.ts'
+import { recordsJson } from '../json-records.ts'
+import { readPostedRecords } from '../posted-records.ts'
+
+const RECORD_BYTES_MAX = 1 << 20
+const READ_BYTES = 1 << 20
+/** An answer has about so many bytes at most, whatever the limit of records. */
+const ANSWER_BYTES_MAX = 32 << 20
+
+const encoder = new TextEncoder()
+
+async function existing(transport: Transport, topic: string): Promise<TopicInfo> {
+  const info = await transport.topic(topic)
+  if (!info) throw new SpqrError('NOT_FOUND', `There is no topic "${topic}"`)
+  return info
+}
+
+/** @returns the answer `{records:[{partition,offset}]}` as JSON bytes */
+export async function produceRecords(
+  transport: Transport,
+  topic: string,
+  contentType: string,
+  body: Uint8Array,
+): Promise<Uint8Array> {
+  const info = await existing(transport, topic)
+  const posted = readPostedRecords(body, contentType, new StickyPartitioner(info.partitions), {
+    recordBytesMax: RECORD_BYTES_MAX,
+  })
+  const next = new Map<number, bigint>()
+  await Promise.all(
+    [...posted.partitions].map(async ([partition, records]) => {
+      const frames = records.bytes.subarray(0, records.length)
+      next.set(partition, await transport.append(topic, partition, frames, records.records))
+    }),
+  )
+  const answers = posted.order.map((partition) => {
+    const offset = next.get(partition)!
+    next.set(partition, offset + 1n)
+    return `{"partition":${partition},"offset":"${offset}"}`
+  })
+  return encoder.encode(`{"records":[${answers.join(',')}]}`)
+}
+
+/** @returns the answer `{records, next}` as JSON bytes */
+export async function fetchRecords(
+  transport: Transport,
+  { topic, partition, from, limit, own }: FetchQuery,
+): Promise<Uint8Array> {
+  const info = await transport.topic(topic)
+  if (!info && !own) throw new SpqrError('NOT_FOUND', `There is no topic "${topic}"`)
+  // A pipeline's own topic reads as empty before its first record.
+  if (!info) return recordsJson([], { '0': 0n })
+  if (partition !== undefined && partition >= info.partitions) {
+    throw new SpqrError('NOT_FOUND', `Topic "${topic}" has no partition ${partition}: it has ${info.partitions}`)
+  }
+  const partitions = partition === undefined ? [...Array(info.partitions).keys()] : [partition]
+  const next: Record<string, bigint> = {}
+  const parts: { partition: number; frames: Uint8Array }[] = []
+  let left = limit
+  let bytesLeft = ANSWER_BYTES_MAX
+  for (const p of partitions) {
+    let offset = await transport.offsetOf(topic, p, readFrom(from))
+    while (left > 0 && bytesLeft > 0) {
+      const read = await transport.read(topic, p, offset, READ_BYTES)
+      const whole = read.frames
+      const end = cut(whole, left)
+      const taken = end === whole.length ? read.records : countRecords(whole, 0, end)
+      if (end > 0) parts.push({ partition: p, frames: whole.subarray(0, end) })
+      left -= taken
+      bytesLeft -= end
+      if (end < whole.length) {
+        offset = offsetAt(whole, end)
+        break
+      }
+      const moved = read.next > offset
+      offset = read.next
+      if (!moved || offset >= read.latest) break
+    }
+    next[p] = offset
+  }
+  return recordsJson(parts, next)
+}
+
+export interface FetchQuery {
+  topic: string
+  partition?: number
+  from: string
+  limit: number
+  /** A pipeline's own topic, which need not exist yet. */
+  own?: boolean
+}
+
+function readFrom(text: string): ReadFrom {
+  const start = parseStart(text, READ_WORDS)
+  if (!start || start.at === 'savepoint') {
+    throw new SpqrError('INVALID_BODY', `Cannot read from "${text}": write earliest, latest, offset:N or time:ISO`, {
+      issues: [{ pointer: '/from', message: 'must be earliest, latest, offset:N or time:ISO' }],
+    })
+  }
+  if (start.at === 'word') return { at: start.word === 'latest' ? 'latest' : 'earliest' }
+  return start
+}
+
+/** Where the first `records` of the run end. */
+function cut(frames: Uint8Array, records: number): number {
+  const view = new DataView(frames.buffer, frames.byteOffset, frames.byteLength)
+  let at = 0
+  for (let left = records; at < frames.length && left > 0; left--) at += view.getUint32(at + RECORD_LENGTH, true)
+  return at
+}
+
+function offsetAt(frames: Uint8Array, at: number): bigint {
+  return new DataView(frames.buffer, frames.byteOffset, frames.byteLength).getBigInt64(at + 24, true)
+}

@@ -1,0 +1,235 @@
+// The synchronous loop of a compute worker: signals, messages, timers, and a fair slice for each pipeline that has work.
+// Runs on: compute.
+
+import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
+import { SpqrError } from '../../schemas/errors.ts'
+import { Doorbell, DoorbellOwner } from '../ring/doorbell.ts'
+import { Slabs } from './counters.ts'
+import type { LoadedModule } from './instance.ts'
+import type { BridgeToCompute, ComputeToBridge, FromCompute, ToCompute, TraceInfo } from './messages.ts'
+import { RingOutput } from './output.ts'
+import { Pipeline, type PipelineContext } from './pipeline.ts'
+import { Sink } from './sink.ts'
+import type { Status } from './status.ts'
+import { Timers } from './timers.ts'
+
+/** A pipeline's turn, ms: short enough that its neighbours hardly notice. */
+const SLICE_MS = 1
+/** After work it polls so long before it sleeps: a wake-up costs about as much. */
+const POLL_MS = 0.05
+/** Polls only if it had work this recently. */
+const RECENT_MS = 1
+const SLEEP_MS_MAX = 1000
+
+export interface ComputeSetup {
+  index: number
+  control: MessagePort
+  doorbell: SharedArrayBuffer
+  status: Status
+  cores: number
+}
+
+interface BridgeLink {
+  port: MessagePort
+  bell: Doorbell
+  /** What the pipelines of this bridge are given; one for all of them. */
+  context: PipelineContext
+}
+
+interface Listener {
+  pipeline: Pipeline
+  end: RingOutput | Sink
+}
+
+type Module = LoadedModule & { trace: TraceInfo }
+
+export class ComputeLoop {
+  private readonly setup: ComputeSetup
+  private readonly bell: DoorbellOwner
+  private readonly timers = new Timers()
+  private readonly slabs = new Slabs()
+  private readonly modules = new Map<string, Module>()
+  private readonly pipelines = new Map<number, Pipeline>()
+  private readonly listeners: (Listener | undefined)[] = []
+  private readonly bridges: BridgeLink[] = []
+  /** Rings announced before the pipeline that reads them was made here. */
+  private readonly early = new Map<number, SharedArrayBuffer[]>()
+  private queue: Pipeline[] = []
+  private stopped = false
+
+  constructor(setup: ComputeSetup) {
+    this.setup = setup
+    this.bell = new DoorbellOwner(setup.doorbell)
+  }
+
+  /** Runs until it is told to stop. */
+  run(): void {
+    const { status, index, cores } = this.setup
+    const onSignal = (channel: number): void => this.signalled(channel)
+    let lastWork = 0
+    status.woke()
+    while (!this.stopped) {
+      if (this.bell.takeMessages()) this.takeMessages()
+      this.bell.takeSignals(onSignal)
+      const now = performance.now()
+      this.timers.run(now)
+      const pipeline = this.queue.shift()
+      if (pipeline !== undefined) {
+        pipeline.queued = false
+        status.turn(index, pipeline.key)
+        if (!pipeline.dropped && pipeline.advance(now + SLICE_MS)) this.wake(pipeline)
+        lastWork = now
+        continue
+      }
+      status.turn(index, -1)
+      // Polling helps the next record only where it takes no core from the thread that would bring it.
+      if (now - lastWork < RECENT_MS && status.awake <= cores) {
+        if (now - lastWork < POLL_MS || this.poll(now + POLL_MS)) continue
+      }
+      status.slept()
+      this.bell.sleep(Math.min(SLEEP_MS_MAX, this.timers.next(performance.now())))
+      status.woke()
+    }
+    status.slept()
+  }
+
+  /** Looks for signals until then. @returns true: something came */
+  private poll(untilMs: number): boolean {
+    while (performance.now() < untilMs) if (this.bell.anything()) return true
+    return false
+  }
+
+  private wake(pipeline: Pipeline): void {
+    if (pipeline.queued || pipeline.dropped) return
+    pipeline.queued = true
+    this.queue.push(pipeline)
+  }
+
+  private signalled(channel: number): void {
+    const listener = this.listeners[channel]
+    if (listener === undefined) return
+    if (listener.end instanceof Sink) listener.end.unblock()
+    else if (listener.end.cursors.length === 0) listener.end.skip()
+    this.wake(listener.pipeline)
+  }
+
+  private takeMessages(): void {
+    for (const { port } of this.bridges) {
+      for (let m = receiveMessageOnPort(port); m; m = receiveMessageOnPort(port)) this.fromBridge(m.message)
+    }
+    const control = this.setup.control
+    for (let m = receiveMessageOnPort(control); m; m = receiveMessageOnPort(control)) this.fromControl(m.message)
+  }
+
+  private fromBridge(message: BridgeToCompute): void {
+    const listener = this.listeners[message.channel]
+    if (listener?.end instanceof RingOutput) {
+      listener.end.announced(message.memory)
+      this.wake(listener.pipeline)
+    } else {
+      this.early.set(message.channel, [...(this.early.get(message.channel) ?? []), message.memory])
+    }
+  }
+
+  private fromControl(message: ToCompute): void {
+    switch (message.type) {
+      case 'bridge':
+        this.bridges[message.index] = this.linkOf(message.port, new Doorbell(message.doorbell))
+        return
+      case 'slab':
+        this.slabs.add(message.index, message.memory)
+        return
+      case 'module':
+        this.modules.set(message.digest, message)
+        return
+      case 'source-map': {
+        const module = this.modules.get(message.digest)
+        if (module) module.trace.sourceMap = message.sourceMap
+        return
+      }
+      case 'create':
+        this.answer(message.request, () => {
+          const link = this.bridges[message.bridge]!
+          const pipeline = new Pipeline(message.pipeline, message.graph, message.paused, link.context)
+          const changes = pipeline.create(message.images)
+          this.pipelines.set(message.pipeline, pipeline)
+          return { changes }
+        })
+        return
+      case 'change':
+        this.answer(message.request, () => ({
+          changes: this.pipeline(message.pipeline).change(message.graph, message.keepState),
+        }))
+        return
+      case 'edges':
+        this.answer(message.request, () => ({ edges: this.pipeline(message.pipeline).edges() }))
+        return
+      case 'drop':
+        this.answer(message.request, () => {
+          this.pipelines.get(message.pipeline)?.drop()
+          this.pipelines.delete(message.pipeline)
+        })
+        return
+      case 'pause':
+        this.answer(message.request, () => this.pipeline(message.pipeline).setPaused(message.paused))
+        return
+      case 'tap':
+        this.pipelines.get(message.pipeline)?.tap(message.tap, message.component, message.port, message.every)
+        return
+      case 'untap':
+        this.pipelines.get(message.pipeline)?.untap(message.tap)
+        return
+      case 'tap-ready':
+        this.pipelines.get(message.pipeline)?.tapReady(message.tap)
+        return
+      case 'stop':
+        this.stopped = true
+        return
+    }
+  }
+
+  private pipeline(key: number): Pipeline {
+    const pipeline = this.pipelines.get(key)
+    if (!pipeline) throw new SpqrError('INTERNAL', `there is no pipeline ${key} on this worker`)
+    return pipeline
+  }
+
+  // Every control message that asks gets exactly one answer, whatever happens inside.
+  private answer(request: number, work: () => Partial<Extract<FromCompute, { type: 'done' }>> | void): void {
+    let answer: FromCompute
+    try {
+      answer = { ...work(), type: 'done', request }
+    } catch (thrown) {
+      answer = { type: 'refused', request, error: SpqrError.from(thrown).toMessage() }
+    }
+    this.setup.control.postMessage(answer)
+  }
+
+  private linkOf(port: MessagePort, bell: Doorbell): BridgeLink {
+    const context: PipelineContext = {
+      timers: this.timers,
+      slabs: this.slabs,
+      module: (digest) => {
+        const module = this.modules.get(digest)
+        if (!module) throw new SpqrError('INTERNAL', `the module ${digest} is not on this worker`)
+        return module
+      },
+      wake: (pipeline) => this.wake(pipeline),
+      listen: (channel, pipeline, end) => {
+        this.listeners[channel] = { pipeline, end }
+        this.bell.watchUpTo(channel)
+        if (end instanceof RingOutput) for (const memory of this.early.get(channel) ?? []) end.announced(memory)
+        this.early.delete(channel)
+        this.wake(pipeline)
+      },
+      unlisten: (channel) => {
+        this.listeners[channel] = undefined
+        this.early.delete(channel)
+      },
+      signal: (channel) => bell.signal(channel),
+      toBridge: (message: ComputeToBridge, transfer = []) => port.postMessage(message, transfer),
+      toControl: (message: FromCompute, transfer = []) => this.setup.control.postMessage(message, transfer),
+    }
+    return { port, bell, context }
+  }
+}

@@ -1,0 +1,441 @@
+// A running pipeline on a compute worker: its outputs, operators and sinks, and how they are changed while records flow.
+// Runs on: compute.
+
+import { SpqrError } from '../../schemas/errors.ts'
+import { KIND_BARRIER, KIND_END } from '../record/record.ts'
+import { clockUs } from '../ring/ring.ts'
+import type { Slabs } from './counters.ts'
+import { deadLetterRecord } from './dead-letter.ts'
+import { type Fault } from './fault.ts'
+import { Input } from './input.ts'
+import type { LoadedModule } from './instance.ts'
+import type {
+  ChangeResult,
+  ComputeToBridge,
+  EdgeSpec,
+  EdgeStats,
+  FromCompute,
+  GraphSpec,
+  Image,
+  OperatorSpec,
+  TraceInfo,
+} from './messages.ts'
+import { type NodeOwner, OperatorNode } from './operator-node.ts'
+import { type Output, RingOutput, Stage } from './output.ts'
+import { Sink, type SinkOwner } from './sink.ts'
+import { Tap } from './tap.ts'
+import type { Timers } from './timers.ts'
+
+/** What a pipeline needs of its worker. */
+export interface PipelineContext {
+  readonly timers: Timers
+  readonly slabs: Slabs
+  module(digest: string): LoadedModule & { trace: TraceInfo }
+  /** Puts the pipeline among those that have something to do. */
+  wake(pipeline: Pipeline): void
+  /** Registers who reads, or writes, a channel on this worker. */
+  listen(channel: number, pipeline: Pipeline, end: RingOutput | Sink): void
+  unlisten(channel: number): void
+  signal(channel: number): void
+  toBridge(message: ComputeToBridge, transfer?: ArrayBuffer[]): void
+  toControl(message: FromCompute, transfer?: ArrayBuffer[]): void
+}
+
+const ALL = -1
+
+export class Pipeline implements NodeOwner, SinkOwner {
+  readonly key: number
+  readonly timers: Timers
+  /** Stands in the worker's list of those that have something to do. */
+  queued = false
+  paused: boolean
+  dropped = false
+  graph: GraphSpec
+  private readonly context: PipelineContext
+  private readonly sources = new Map<string, RingOutput>()
+  private readonly nodes = new Map<string, OperatorNode>()
+  private readonly sinks = new Map<string, Sink>()
+  /** Operators in the order in which records pass them, then sinks: what `advance` goes through. */
+  private steps: (OperatorNode | Sink)[] = []
+  private readonly letters = new Stage()
+  private lettersSink: Sink | null = null
+  private readonly taps = new Map<number, Tap>()
+  /** Operators that have passed the barrier in work. */
+  private passed = 0
+  private failing = false
+
+  constructor(key: number, graph: GraphSpec, paused: boolean, context: PipelineContext) {
+    this.key = key
+    this.graph = graph
+    this.paused = paused
+    this.context = context
+    this.timers = context.timers
+  }
+
+  /** Builds everything. @throws SpqrError INVALID_DOCUMENT where an operator refuses its settings */
+  create(images: Image[]): ChangeResult[] {
+    const changes: ChangeResult[] = []
+    for (const spec of this.graph.operators) {
+      const image = images.find((i) => i.component === spec.component && i.digest === spec.digest)
+      const node = this.makeNode(spec)
+      const started = node.start(image)
+      if (started.fault) throw refusal(spec, started.fault)
+      this.nodes.set(spec.component, node)
+      changes.push({ component: spec.component, sequence: node.sequence + 1, stateReset: started.stateReset })
+    }
+    this.rewire()
+    return changes
+  }
+
+  /**
+   * Changes to another graph between two records. What did not change is not touched.
+   * @throws SpqrError: nothing has changed
+   */
+  change(graph: GraphSpec, keepState: boolean): ChangeResult[] {
+    const prepared = this.prepare(graph, keepState)
+    const changes = this.configure(graph, prepared, keepState)
+    const before = this.graph
+    this.graph = graph
+    for (const spec of before.operators) {
+      const stays = graph.operators.some((s) => s.component === spec.component)
+      if (stays && !prepared.has(spec.component)) continue
+      const node = this.nodes.get(spec.component)!
+      node.stop()
+      // A node of another version takes over inputs and stage; one that is gone gives them up.
+      if (!stays) this.detach(node.inputs)
+      this.nodes.delete(spec.component)
+    }
+    for (const [component, node] of prepared) this.nodes.set(component, node)
+    for (const spec of graph.operators) this.nodes.get(spec.component)!.retimeIfChanged(spec)
+    this.rewire()
+    this.context.wake(this)
+    return changes
+  }
+
+  /** Removes it from the worker. */
+  drop(): void {
+    this.dropped = true
+    for (const node of this.nodes.values()) node.stop()
+    for (const spec of this.graph.sources) this.context.unlisten(spec.channel)
+    for (const spec of this.graph.emitters) if (spec.channel >= 0) this.context.unlisten(spec.channel)
+    this.context.unlisten(this.graph.deadLetters.channel)
+  }
+
+  setPaused(paused: boolean): void {
+    this.paused = paused
+    if (!paused) this.context.wake(this)
+  }
+
+  /** Moves records on until nothing can move or the time is up. @returns true: there is more to do // hot */
+  advance(untilMs: number): boolean {
+    if (this.failing) return false
+    const steps = this.steps
+    for (;;) {
+      let moved = false
+      for (let i = 0; i < steps.length; i++) if (steps[i]!.step()) moved = true
+      if (!moved) return false
+      if (performance.now() >= untilMs) return true
+    }
+  }
+
+  edges(): EdgeStats[] {
+    const edges: EdgeStats[] = []
+    const add = (to: string, inputs: Input[], waiting: number): void => {
+      for (const { from, output } of inputs) {
+        edges.push({ from, to, depth: output.depth() + waiting, capacity: output.capacity, dropped: 0 })
+      }
+    }
+    for (const node of this.nodes.values()) add(node.component, node.inputs, 0)
+    for (const sink of this.sinks.values()) add(sink.component, sink.inputs, sink.writer?.depth ?? 0)
+    return edges
+  }
+
+  tap(tap: number, component: string, port: number, every: number): void {
+    const output = this.outputOf(component)
+    if (!output) return
+    const made = new Tap(tap, component, port, every, (frames, skipped) =>
+      this.context.toControl({ type: 'tapped', tap, frames, skipped }, [frames.buffer as ArrayBuffer]),
+    )
+    this.taps.set(tap, made)
+    this.hookTaps()
+  }
+
+  untap(tap: number): void {
+    this.taps.delete(tap)
+    this.hookTaps()
+  }
+
+  tapReady(tap: number): void {
+    this.taps.get(tap)?.ready()
+  }
+
+  // NodeOwner
+
+  wake(): void {
+    this.context.wake(this)
+    this.context.toBridge({ type: 'dirty', pipeline: this.key })
+  }
+
+  barrierPassed(node: OperatorNode, epoch: number, image: Image | null): void {
+    if (image) {
+      this.context.toBridge({ type: 'image', pipeline: this.key, epoch, image }, [image.memory.buffer as ArrayBuffer])
+    }
+    if (node.ended) {
+      if ([...this.nodes.values()].every((n) => n.ended)) this.markLetters(KIND_END, epoch)
+      return
+    }
+    this.passed++
+    let running = 0
+    for (const other of this.nodes.values()) if (!other.ended) running++
+    if (this.passed >= running) {
+      this.passed = 0
+      this.markLetters(KIND_BARRIER, epoch)
+    }
+  }
+
+  deadLetter(node: OperatorNode, fault: Fault, input: Uint8Array, at: number): void {
+    const { trace } = this.context.module(node.loaded.digest)
+    const record = deadLetterRecord(node.spec, fault, trace, this.graph, input, at)
+    const start = this.letters.reserve(record.length)
+    this.letters.bytes.set(record.bytes.subarray(0, record.length), start)
+    this.letters.grow(record.length)
+    this.letters.publish(clockUs())
+    if (this.lettersSink === null) this.openLetters()
+  }
+
+  failed(node: OperatorNode, fault: Fault): void {
+    if (this.failing) return
+    this.failing = true
+    // The letters that led here are kept.
+    this.lettersSink?.step()
+    const error = new SpqrError(fault.code, `Operator "${node.component}" failed: ${fault.message}`)
+    this.context.toControl({ type: 'failed', pipeline: this.key, component: node.component, error: error.toMessage() })
+  }
+
+  fault(node: OperatorNode, fault: Fault): void {
+    const text = `${fault.code}: ${fault.message}`
+    this.context.toControl({ type: 'event', pipeline: this.key, component: node.component, kind: 'fault', level: 3, text })
+  }
+
+  logged(node: OperatorNode, level: number, text: string): void {
+    this.context.toControl({ type: 'event', pipeline: this.key, component: node.component, kind: 'log', level, text })
+  }
+
+  // SinkOwner
+
+  signal(channel: number): void {
+    this.context.signal(channel)
+  }
+
+  announceRing(channel: number, memory: SharedArrayBuffer): void {
+    this.context.toBridge({ type: 'ring', channel, memory })
+  }
+
+  sunk(component: string, epoch: number, end: boolean): void {
+    this.context.toBridge({ type: 'sunk', pipeline: this.key, component, epoch, end })
+  }
+
+  // Building
+
+  private makeNode(spec: OperatorSpec, replaced?: OperatorNode): OperatorNode {
+    const loaded = this.context.module(spec.digest)
+    return new OperatorNode(spec, loaded, this.context.slabs.block(spec.counters), this, replaced)
+  }
+
+  /** Starts the instances that are new or of another version, beside the running ones. */
+  private prepare(graph: GraphSpec, keepState: boolean): Map<string, OperatorNode> {
+    const prepared = new Map<string, OperatorNode>()
+    for (const spec of graph.operators) {
+      const present = this.nodes.get(spec.component)
+      if (present && present.spec.digest === spec.digest && present.spec.ports === spec.ports) continue
+      if (present && keepState) throw resetRefusal(spec.component)
+      const node = this.makeNode(spec, present)
+      const started = node.start(undefined)
+      if (started.fault) throw refusal(spec, started.fault)
+      prepared.set(spec.component, node)
+    }
+    return prepared
+  }
+
+  /** Gives running instances their new settings; the first that refuses takes all of them back. */
+  private configure(graph: GraphSpec, prepared: Map<string, OperatorNode>, keepState: boolean): ChangeResult[] {
+    const changes: ChangeResult[] = []
+    const done: { node: OperatorNode; image: Image; spec: OperatorSpec }[] = []
+    const takeBack = (): void => {
+      for (const { node, image, spec } of done) {
+        node.instance.restore(image.memory, image.globals)
+        node.spec = spec
+      }
+    }
+    for (const spec of graph.operators) {
+      const fresh = prepared.get(spec.component)
+      if (fresh) {
+        const stateReset = this.nodes.has(spec.component)
+        changes.push({ component: spec.component, sequence: fresh.sequence + 1, stateReset })
+        continue
+      }
+      const node = this.nodes.get(spec.component)!
+      if (node.spec.settings === spec.settings) {
+        node.spec = { ...spec, emitWhen: node.spec.emitWhen }
+        continue
+      }
+      const before = { node, image: node.image(), spec: node.spec }
+      const stateReset = node.configure(spec)
+      if (stateReset === null) {
+        const fault = node.instance.fault!
+        takeBack()
+        throw refusal(spec, fault)
+      }
+      done.push(before)
+      if (stateReset && keepState) {
+        takeBack()
+        throw resetRefusal(spec.component)
+      }
+      node.spec = { ...spec, emitWhen: node.spec.emitWhen }
+      changes.push({ component: spec.component, sequence: node.sequence + 1, stateReset })
+    }
+    return changes
+  }
+
+  /** Makes sources, sinks and inputs what the graph says; keeps those that it still names, with their place. */
+  private rewire(): void {
+    for (const spec of this.graph.sources) {
+      if (this.sources.has(spec.component)) continue
+      const output = new RingOutput(() => this.context.signal(spec.channel))
+      this.sources.set(spec.component, output)
+      this.context.listen(spec.channel, this, output)
+    }
+    for (const [component] of this.sources) {
+      if (!this.graph.sources.some((s) => s.component === component)) this.sources.delete(component)
+    }
+    for (const [component, sink] of this.sinks) {
+      const spec = this.graph.emitters.find((s) => s.component === component)
+      if (spec && spec.channel === sink.spec.channel) continue
+      this.detach(sink.inputs)
+      // Its ring ends here: the bridge delivers what is in it, then closes the emitter.
+      if (sink.writer) sink.mark(KIND_END, 0)
+      this.sinks.delete(component)
+    }
+    for (const spec of this.graph.emitters) {
+      if (this.sinks.has(spec.component)) continue
+      const sink = new Sink(spec, this.context.slabs.block(spec.counters), this)
+      this.sinks.set(spec.component, sink)
+      if (spec.channel >= 0) this.context.listen(spec.channel, this, sink)
+    }
+    for (const spec of this.graph.operators) this.rewireInputs(this.nodes.get(spec.component)!.inputs, spec.edges)
+    for (const spec of this.graph.emitters) this.rewireInputs(this.sinks.get(spec.component)!.inputs, spec.edges)
+    for (const node of this.nodes.values()) this.connectPorts(node)
+    this.steps = [
+      ...this.graph.operators.map((s) => this.nodes.get(s.component)!),
+      ...this.graph.emitters.map((s) => this.sinks.get(s.component)!),
+    ]
+    if (this.lettersSink) this.steps.push(this.lettersSink)
+    this.hookTaps()
+  }
+
+  private rewireInputs(inputs: Input[], edges: EdgeSpec[]): void {
+    for (const input of [...inputs]) {
+      const edge = edges.find((e) => e.from === input.from)
+      if (edge && this.outputOf(edge.from) === input.output) continue
+      input.output.detach(input)
+      inputs.splice(inputs.indexOf(input), 1)
+    }
+    for (const edge of edges) {
+      const all = this.takesAll(edge)
+      const present = inputs.find((i) => i.from === edge.from)
+      if (present) {
+        present.portsLow = edge.portsLow
+        present.portsHigh = edge.portsHigh
+        present.all = all
+        continue
+      }
+      const output = this.outputOf(edge.from)!
+      const input = new Input(edge.from, output, edge.portsLow, edge.portsHigh, all)
+      output.attach(input)
+      inputs.push(input)
+    }
+  }
+
+  private takesAll(edge: EdgeSpec): boolean {
+    const from = this.graph.operators.find((s) => s.component === edge.from)
+    return from === undefined || from.ports === 1
+  }
+
+  private connectPorts(node: OperatorNode): void {
+    let low = 0
+    let high = 0
+    for (const spec of [...this.graph.operators, ...this.graph.emitters]) {
+      for (const edge of spec.edges) {
+        if (edge.from !== node.component) continue
+        low |= edge.portsLow
+        high |= edge.portsHigh
+      }
+    }
+    for (const tap of this.taps.values()) {
+      if (tap.component !== node.component) continue
+      if (tap.port === ALL) continue
+      if (tap.port < 32) low |= 1 << tap.port
+      else high |= 1 << (tap.port - 32)
+    }
+    node.connect(low, high)
+  }
+
+  private detach(inputs: Input[]): void {
+    for (const input of inputs) input.output.detach(input)
+    inputs.length = 0
+  }
+
+  private outputOf(component: string): Output | undefined {
+    return this.sources.get(component) ?? this.nodes.get(component)?.stage
+  }
+
+  private hookTaps(): void {
+    for (const [component, output] of [
+      ...this.sources,
+      ...[...this.nodes].map(([name, node]) => [name, node.stage] as const),
+    ]) {
+      const taps = [...this.taps.values()].filter((tap) => tap.component === component)
+      output.onRelease =
+        taps.length === 0
+          ? null
+          : (bytes, words, from, to) => {
+              for (const tap of taps) tap.take(bytes, words, from, to)
+            }
+    }
+    for (const node of this.nodes.values()) this.connectPorts(node)
+  }
+
+  // Dead letters
+
+  private openLetters(): void {
+    const { channel, counters } = this.graph.deadLetters
+    const spec = { component: '', channel, edges: [], capacityBytes: 1 << 20, counters }
+    this.lettersSink = new Sink(spec, this.context.slabs.block(counters), this)
+    const input = new Input('', this.letters, ALL, ALL, true)
+    // What is in the stage now is for it as well.
+    this.letters.cursors.push(input)
+    this.lettersSink.inputs.push(input)
+    this.context.listen(channel, this, this.lettersSink)
+    this.steps.push(this.lettersSink)
+  }
+
+  /** Every operator has passed the barrier, or ended: so have the dead letters before it. */
+  private markLetters(kind: number, epoch: number): void {
+    if (this.lettersSink) this.letters.publishControl(kind, epoch)
+    else this.sunk('', epoch, kind === KIND_END)
+  }
+
+}
+
+function refusal(spec: OperatorSpec, fault: Fault): SpqrError {
+  return new SpqrError('INVALID_DOCUMENT', `Operator "${spec.component}" refuses its settings: ${fault.message}`, {
+    issues: [{ pointer: `/components/${spec.component}/settings`, message: fault.message }],
+  })
+}
+
+function resetRefusal(component: string): SpqrError {
+  return new SpqrError(
+    'INVALID_STATE',
+    `Cannot change "${component}" and keep its state: these settings start it anew. Leave out keepState=required to allow that.`,
+  )
+}

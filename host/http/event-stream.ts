@@ -1,0 +1,79 @@
+// Server-sent events from a source that must never wait for a slow reader.
+// Runs on: control.
+
+/** What a stream writes to; `false` from `push`: the reader is behind. */
+export interface EventWriter {
+  /** @returns false: the reader has not taken what it was sent; `onReady` follows */
+  push(text: string): boolean
+  close(): void
+}
+
+const HEADERS = { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store' }
+/** Sent and not taken by the reader, at most. */
+const BUFFERED_BYTES_MAX = 1 << 20
+const BEAT_MS = 15_000
+
+const encoder = new TextEncoder()
+
+/** One event; `data` has no line breaks. */
+export function eventText(data: string, fields: { event?: string; id?: string } = {}): string {
+  const event = fields.event ? `event: ${fields.event}\n` : ''
+  const id = fields.id ? `id: ${fields.id}\n` : ''
+  return `${event}${id}data: ${data}\n\n`
+}
+
+/**
+ * Answers with a stream of events.
+ * @param begin starts the source and @returns what ends it
+ * @param onReady the reader took everything
+ */
+export function eventStream(
+  begin: (writer: EventWriter) => (() => void) | Promise<() => void>,
+  onReady: () => void = () => undefined,
+): Promise<Response> {
+  let end: (() => void) | undefined
+  let beat: NodeJS.Timeout | undefined
+  let closed = false
+  const stop = (): void => {
+    closed = true
+    clearInterval(beat)
+    end?.()
+    end = undefined
+  }
+  return new Promise((done, failed) => {
+    const stream = new ReadableStream<Uint8Array>(
+      {
+        async start(controller) {
+          const writer: EventWriter = {
+            push(text) {
+              if (closed) return false
+              controller.enqueue(encoder.encode(text))
+              return (controller.desiredSize ?? 0) > 0
+            },
+            close() {
+              if (closed) return
+              stop()
+              controller.close()
+            },
+          }
+          try {
+            // A first comment sends the head, so that the reader knows it is heard.
+            controller.enqueue(encoder.encode(': hello\n\n'))
+            end = await begin(writer)
+            if (closed) end()
+            beat = setInterval(() => writer.push(': beat\n\n'), BEAT_MS)
+            beat.unref()
+            if (closed) clearInterval(beat)
+            done(new Response(stream, { headers: HEADERS }))
+          } catch (thrown) {
+            closed = true
+            failed(thrown)
+          }
+        },
+        pull: () => onReady(),
+        cancel: stop,
+      },
+      { highWaterMark: BUFFERED_BYTES_MAX, size: (chunk) => chunk?.byteLength ?? 0 },
+    )
+  })
+}

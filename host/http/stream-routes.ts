@@ -1,0 +1,85 @@
+// What flows in and out of a pipeline over HTTP: ingest, taps, outputs, events.
+// Runs on: control; bodies go to the bridge worker as they are.
+
+import type { Hono } from 'hono'
+import { SpqrError } from '../../schemas/errors.ts'
+import { RecordRun, tappedRecordJson } from '../bridges/json-records.ts'
+import { jsonOfValue } from '../record/json-of-record.ts'
+import type { Host } from '../pipeline/host.ts'
+import { type EventWriter, eventStream, eventText } from './event-stream.ts'
+
+export function streamRoutes(app: Hono, host: Host): void {
+  app.post('/pipelines/:tenant/:id/ingest/:source', async (c) => {
+    const pipeline = host.pipeline(c.req.param('tenant'), c.req.param('id'))
+    const body = new Uint8Array(await c.req.arrayBuffer())
+    const contentType = c.req.header('content-type') ?? ''
+    return c.json(await host.ingest(pipeline, c.req.param('source'), contentType, body), 202)
+  })
+
+  app.get('/pipelines/:tenant/:id/tap/:component', (c) => {
+    const pipeline = host.pipeline(c.req.param('tenant'), c.req.param('id'))
+    const component = c.req.param('component')
+    const port = host.portOf(pipeline, component, c.req.query('port'))
+    const every = Number(c.req.query('every') ?? 1)
+    let left = Number(c.req.query('limit') ?? Number.POSITIVE_INFINITY)
+    let reading: { ready(): void; stop(): void } | undefined
+    return eventStream(
+      (writer) => {
+        reading = host.readers.tap(pipeline, component, port, every, (frames, skipped) => {
+          if (skipped > 0) writer.push(eventText(JSON.stringify({ skipped }), { event: 'gap' }))
+          const run = new RecordRun(frames)
+          let keepsUp = true
+          for (let at = 0; at < frames.length && left > 0; at = run.next(at), left--) {
+            keepsUp = writer.push(eventText(tappedRecordJson(run, at)))
+          }
+          if (left <= 0) writer.close()
+          else if (keepsUp) reading?.ready()
+        })
+        return () => reading?.stop()
+      },
+      () => reading?.ready(),
+    )
+  })
+
+  app.get('/pipelines/:tenant/:id/out/:component', (c) => {
+    const pipeline = host.pipeline(c.req.param('tenant'), c.req.param('id'))
+    const lastEventId = c.req.header('last-event-id')
+    let reading: { ready(): void; stop(): void } | undefined
+    const begin = async (writer: EventWriter): Promise<() => void> => {
+      reading = await host.readers.read(pipeline, c.req.param('component'), lastEventId, {
+        onEvents: (events) => {
+          let keepsUp = true
+          for (const { id, value, gap } of events) {
+            if (gap) writer.push(eventText('{}', { event: 'gap' }))
+            keepsUp = writer.push(eventText(jsonOfValue(value), { id }))
+          }
+          if (keepsUp) reading?.ready()
+        },
+        onEnd: () => writer.close(),
+      })
+      return () => reading?.stop()
+    }
+    return eventStream(begin, () => reading?.ready())
+  })
+
+  app.get('/pipelines/:tenant/:id/events', (c) => {
+    const { tenant, id } = c.req.param()
+    host.pipeline(tenant, id)
+    return eventStream((writer) =>
+      host.events.watch(
+        tenant,
+        id,
+        (event) => writer.push(eventText(JSON.stringify(event), { event: event.kind })),
+        () => writer.close(),
+      ),
+    )
+  })
+
+  app.get('/events', () =>
+    eventStream((writer) => host.events.watchStates((event) => writer.push(eventText(JSON.stringify(event))))),
+  )
+
+  app.all('/pipelines/*', () => {
+    throw new SpqrError('METHOD_NOT_ALLOWED', 'There is no such call on a pipeline')
+  })
+}

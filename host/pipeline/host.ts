@@ -1,0 +1,481 @@
+// A processing node: worker threads, modules, and the pipelines that run on them.
+// Runs on: control.
+
+import { availableParallelism } from 'node:os'
+import { SpqrError } from '../../schemas/errors.ts'
+import { deadLetterTopic, ingestTopic, topicName } from '../../schemas/names.ts'
+import type { Plan } from '../../schemas/plan.ts'
+import type { FromBridge } from '../bridges/runtime/messages.ts'
+import type { CountersView } from '../compute/counters.ts'
+import type { ChangeResult, EdgeStats, FromCompute } from '../compute/messages.ts'
+import type { Permissions } from '../permissions/permissions.ts'
+import { CHANNELS_MAX } from '../ring/doorbell.ts'
+import { EmbeddedLog } from '../transport/embedded/embedded-log.ts'
+import { EmbeddedTransport } from '../transport/embedded/embedded-transport.ts'
+import type { Checkpoint, CheckpointSummary, Transport } from '../transport/transport.ts'
+import { Events } from './events.ts'
+import { Modules } from './modules.ts'
+import { Numbers } from './numbers.ts'
+import { PipelineControl, type PipelineOwner, type PipelineState, type StartTimings } from './pipeline-control.ts'
+import { Readers } from './readers.ts'
+import { resolveSettings } from './settings.ts'
+import { Wiring } from './wiring.ts'
+import { type BridgeThread, Workers } from './workers.ts'
+
+export interface HostOptions {
+  dataDir: string
+  permissions: Permissions
+  /** Threads that run operators; 2 unless there are more cores. */
+  computeWorkers?: number
+}
+
+export interface PutResult {
+  state: PipelineState
+  warnings: string[]
+  timings: StartTimings
+  changes: ChangeResult[]
+}
+
+/** Instances that one process can hold, a little under what its address space does. */
+const PIPELINES_MAX = 12_000
+const BLOCKS_MAX = 1 << 20
+/** Pipelines that stop at the same time when the host does. */
+const STOPS_AT_ONCE = 64
+const STOP_MS_MAX = 8000
+
+export class Host implements PipelineOwner {
+  readonly workers: Workers
+  readonly transport: Transport
+  readonly modules: Modules
+  readonly events = new Events()
+  readonly readers: Readers
+  /** Rejects when the host cannot go on: its log thread died. */
+  readonly closed: Promise<void>
+  private readonly log: EmbeddedLog
+  private readonly permissions: Permissions
+  private readonly pipelines = new Map<string, PipelineControl>()
+  private readonly byKey = new Map<number, PipelineControl>()
+  private readonly serial = new Map<string, Promise<unknown>>()
+  private readonly keys = new Numbers('pipelines', PIPELINES_MAX)
+  private readonly channels = new Numbers('channels', CHANNELS_MAX)
+  private readonly blocks = new Numbers('components', BLOCKS_MAX)
+  private readonly load: number[]
+  private stopping = false
+
+  /** Opens the data folder and starts the threads. @throws SpqrError IN_USE, INVALID_STATE, TRANSPORT_UNAVAILABLE */
+  static async start(options: HostOptions): Promise<Host> {
+    return new Host(await EmbeddedLog.start({ dataDir: options.dataDir }), options)
+  }
+
+  private constructor(log: EmbeddedLog, options: HostOptions) {
+    this.log = log
+    this.closed = log.closed
+    this.permissions = options.permissions
+    this.transport = new EmbeddedTransport(log.connect())
+    const computeWorkers = options.computeWorkers ?? Math.max(2, availableParallelism() - 1)
+    this.load = new Array<number>(computeWorkers).fill(0)
+    this.modules = new Modules((message) => this.workers.toAllComputes(message))
+    this.workers = new Workers({
+      computeWorkers,
+      permissions: options.permissions.toJSON(),
+      logPort: () => log.connect(),
+      onCompute: (_, message) => this.fromCompute(message),
+      onBridge: (message) => this.fromBridge(message),
+      onComputeReplaced: (worker, culprit) => void this.computeReplaced(worker, culprit),
+      onBridgeReplaced: () => void this.restartAll(() => true),
+      greetings: () => this.modules.messages(),
+    })
+    this.readers = new Readers(this.workers)
+  }
+
+  list(): PipelineControl[] {
+    return [...this.pipelines.values()]
+  }
+
+  /** @throws SpqrError NOT_FOUND */
+  pipeline(tenant: string, id: string): PipelineControl {
+    const pipeline = this.pipelines.get(keyOf(tenant, id))
+    if (!pipeline) throw new SpqrError('NOT_FOUND', `There is no pipeline "${id}"`)
+    return pipeline
+  }
+
+  /** Creates a pipeline, or changes it to this plan. @throws SpqrError: what was before goes on */
+  put(plan: Plan, options: { keepState: boolean }): Promise<PutResult> {
+    return this.inTurn(plan.tenant, plan.id, async () => {
+      const present = this.pipelines.get(keyOf(plan.tenant, plan.id))
+      if (present && plan.startFrom) return this.restartFrom(present, plan)
+      if (!present) return this.create(plan)
+      return this.change(present, plan, options.keepState)
+    })
+  }
+
+  pause(tenant: string, id: string): Promise<void> {
+    return this.inTurn(tenant, id, () => this.pipeline(tenant, id).pause())
+  }
+
+  /** From a pause, a stop or a failure: goes on from the last checkpoint. */
+  resume(tenant: string, id: string): Promise<void> {
+    return this.inTurn(tenant, id, async () => {
+      const pipeline = this.pipeline(tenant, id)
+      if (pipeline.state === 'running') return
+      if (pipeline.state === 'paused' && pipeline.isLive) return pipeline.unpause()
+      if (pipeline.state === 'completed') {
+        throw new SpqrError('INVALID_STATE', `Pipeline "${id}" is completed: restart it to run it again`)
+      }
+      await this.startAgain(pipeline, { ...pipeline.plan, paused: false, startFrom: undefined })
+    })
+  }
+
+  stopPipeline(tenant: string, id: string): Promise<void> {
+    return this.inTurn(tenant, id, async () => {
+      const pipeline = this.pipeline(tenant, id)
+      await pipeline.stop()
+    })
+  }
+
+  /** Removes a pipeline with its checkpoints and own topics; also what a crash left of one. */
+  remove(tenant: string, id: string, drain: boolean): Promise<void> {
+    return this.inTurn(tenant, id, async () => {
+      const pipeline = this.pipelines.get(keyOf(tenant, id))
+      if (pipeline) {
+        if (drain) await pipeline.drain()
+        await pipeline.dropWorkers()
+        this.forget(pipeline)
+      }
+      await this.transport.deleteCheckpoints(tenant, id)
+      const own = [topicName(tenant, deadLetterTopic(id)), topicName(tenant, ingestTopic(id, ''))]
+      for (const name of own) {
+        for (const topic of await this.transport.listTopics(name)) {
+          if (topic.name === name || name.endsWith('.')) await this.transport.deleteTopic(topic.name)
+        }
+      }
+      this.events.close(tenant, id)
+    })
+  }
+
+  savepoint(tenant: string, id: string, name: string): Promise<CheckpointSummary> {
+    return this.inTurn(tenant, id, async () => {
+      const pipeline = this.pipeline(tenant, id)
+      if (pipeline.isLive) return pipeline.takeCheckpoint(name)
+      // A stopped pipeline stands at its last checkpoint.
+      return this.transport.copyCheckpoint(pipeline.slot, pipeline.slot, name)
+    })
+  }
+
+  /** Copies a checkpoint of one pipeline to another's id: where the other starts from. */
+  forkFrom(tenant: string, from: string, to: string, savepoint?: string): Promise<CheckpointSummary> {
+    return this.inTurn(tenant, from, async () => {
+      const original = this.pipeline(tenant, from)
+      const target = { tenant, pipeline: to, slot: 0 }
+      if (savepoint === undefined && original.isLive) await original.takeCheckpoint()
+      return this.transport.copyCheckpoint(original.slot, target, savepoint)
+    })
+  }
+
+  /** What each component did so far, and what waits on each edge; also of a pipeline that does not run now. */
+  async stats(tenant: string, id: string): Promise<{ components: Record<string, CountersView>; edges: EdgeStats[] }> {
+    const pipeline = this.pipeline(tenant, id)
+    const components: Record<string, CountersView> = {}
+    for (const [component, block] of pipeline.wiring.counters()) {
+      components[component] = this.workers.slabs.block(block).read()
+    }
+    if (!pipeline.isLive) return { components, edges: [] }
+    const answer = await this.workers
+      .compute(pipeline.compute)
+      .ask({ type: 'edges', pipeline: pipeline.key })
+      .catch(() => undefined)
+    return { components, edges: answer?.type === 'done' ? (answer.edges ?? []) : [] }
+  }
+
+  /** Index of a component's output port; -1 for all. @throws SpqrError NOT_FOUND */
+  portOf(pipeline: PipelineControl, component: string, port: string | undefined): number {
+    const found = pipeline.plan.components.find((c) => c.id === component)
+    if (!found || found.kind === 'emitter') {
+      throw new SpqrError('NOT_FOUND', `Pipeline "${pipeline.plan.id}" has no source or operator "${component}"`)
+    }
+    if (port === undefined) return -1
+    const index = (found.kind === 'operator' ? found.ports : ['out']).indexOf(port)
+    if (index < 0) throw new SpqrError('NOT_FOUND', `"${component}" has no port "${port}"`)
+    return index
+  }
+
+  /** @throws SpqrError as `ingest` of the bridge says */
+  async ingest(pipeline: PipelineControl, component: string, contentType: string, body: Uint8Array): Promise<unknown> {
+    const transfer = body.byteOffset === 0 && body.byteLength === body.buffer.byteLength ? [body.buffer as ArrayBuffer] : []
+    return this.askBridge({ type: 'ingest', pipeline: pipeline.key, component, contentType, body }, transfer)
+  }
+
+  /** @returns the answer as JSON bytes */
+  async produce(topic: string, contentType: string, body: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+    return (await this.askBridge({ type: 'produce', topic, contentType, body })) as Uint8Array<ArrayBuffer>
+  }
+
+  /** @returns the answer as JSON bytes */
+  async fetchRecords(query: {
+    topic: string
+    partition?: number
+    from: string
+    limit: number
+  }): Promise<Uint8Array<ArrayBuffer>> {
+    return (await this.askBridge({ type: 'fetch', ...query })) as Uint8Array<ArrayBuffer>
+  }
+
+  private async askBridge(question: Parameters<BridgeThread['ask']>[0], transfer: ArrayBuffer[] = []): Promise<unknown> {
+    const answer = await this.workers.bridge.ask(question, transfer)
+    return answer.type === 'done' ? answer.result : undefined
+  }
+
+  /** Every pipeline takes a last checkpoint, then the threads end. Bounded in time; the rest follows after a restart. */
+  async stop(): Promise<void> {
+    this.stopping = true
+    const live = this.list().filter((pipeline) => pipeline.isLive)
+    const stopAll = async (): Promise<void> => {
+      const next = async (): Promise<void> => {
+        for (let pipeline = live.pop(); pipeline; pipeline = live.pop()) await pipeline.stop()
+      }
+      await Promise.all(Array.from({ length: STOPS_AT_ONCE }, next))
+    }
+    await Promise.race([stopAll(), new Promise((late) => setTimeout(late, STOP_MS_MAX).unref())])
+    await this.workers.stop()
+    await this.transport.stop()
+    await this.log.stop()
+    this.events.closeAll()
+  }
+
+  // PipelineOwner
+
+  changed(pipeline: PipelineControl): void {
+    const { tenant, id } = pipeline.plan
+    if (this.stopping) return
+    this.events.state(tenant, id, pipeline.state, pipeline.reason)
+  }
+
+  // Starting
+
+  private async create(plan: Plan): Promise<PutResult> {
+    const compute = this.load.indexOf(Math.min(...this.load))
+    const pipeline = new PipelineControl(this.keys.take(), compute, plan, new Wiring(this.channels, this.blocks), this)
+    this.load[compute]!++
+    this.pipelines.set(keyOf(plan.tenant, plan.id), pipeline)
+    this.byKey.set(pipeline.key, pipeline)
+    try {
+      const timings = await this.start(pipeline, plan)
+      return { state: pipeline.state, warnings: [], timings, changes: [] }
+    } catch (thrown) {
+      this.forget(pipeline)
+      throw thrown
+    }
+  }
+
+  private async start(pipeline: PipelineControl, plan: Plan): Promise<StartTimings> {
+    const timings: StartTimings = { placeMs: 0, instantiateMs: 0 }
+    const began = performance.now()
+    const resolved = this.resolve(plan)
+    const wired = pipeline.wiring.wire(resolved)
+    this.workers.ensureBlocks(this.highestBlock(pipeline))
+    try {
+      const from = await this.checkpointFor(pipeline, plan)
+      timings.placeMs = performance.now() - began
+      pipeline.moveTo('starting')
+      await pipeline.start(wired, from, timings)
+      pipeline.plan = plan
+      pipeline.wiring.accept()
+      return timings
+    } catch (thrown) {
+      pipeline.wiring.reject()
+      throw thrown
+    }
+  }
+
+  private async checkpointFor(pipeline: PipelineControl, plan: Plan): Promise<Checkpoint | undefined> {
+    const from = plan.startFrom
+    if (plan.fresh) return undefined
+    const newest = await this.transport.checkpoint(pipeline.slot)
+    if (from === undefined || from === 'checkpoint') return newest
+    if (from.startsWith('savepoint:')) {
+      const savepoint = from.slice('savepoint:'.length)
+      const kept = await this.transport.checkpoint(pipeline.slot, { savepoint })
+      if (!kept) throw new SpqrError('NOT_FOUND', `Pipeline "${plan.id}" has no savepoint "${savepoint}"`)
+      // Epochs go up, whatever is gone back to.
+      return { ...kept, epoch: Math.max(kept.epoch, newest?.epoch ?? 0), meta: { ...(kept.meta as object), completed: false } }
+    }
+    // From a place in the sources: no state. Epochs still go up.
+    if (!newest) return undefined
+    const meta = { sources: {}, emitters: {}, operators: {}, completed: false }
+    return { ...newest, meta, snapshots: [] }
+  }
+
+  private async change(pipeline: PipelineControl, plan: Plan, keepState: boolean): Promise<PutResult> {
+    const timings: StartTimings = { placeMs: 0, instantiateMs: 0 }
+    if (!pipeline.isLive) {
+      // What does not run takes note; it holds when it starts again.
+      pipeline.plan = { ...plan, paused: pipeline.plan.paused }
+      return { state: pipeline.state, warnings: [], timings, changes: [] }
+    }
+    const began = performance.now()
+    const wired = pipeline.wiring.wire(this.resolve(plan))
+    this.workers.ensureBlocks(this.highestBlock(pipeline))
+    timings.placeMs = performance.now() - began
+    try {
+      const changes = await pipeline.change(plan, wired, keepState)
+      pipeline.wiring.accept()
+      timings.instantiateMs = performance.now() - began - timings.placeMs
+      return { state: pipeline.state, warnings: [], timings, changes }
+    } catch (thrown) {
+      pipeline.wiring.reject()
+      throw thrown
+    }
+  }
+
+  private async restartFrom(pipeline: PipelineControl, plan: Plan): Promise<PutResult> {
+    // Refused before anything is stopped where there is nothing to start from.
+    await this.checkpointFor(pipeline, plan)
+    if (plan.startFrom === 'checkpoint' && pipeline.isLive) await pipeline.stop()
+    else await pipeline.dropWorkers()
+    const timings = await this.startAgain(pipeline, plan)
+    return { state: pipeline.state, warnings: [], timings, changes: [] }
+  }
+
+  private async startAgain(pipeline: PipelineControl, plan: Plan): Promise<StartTimings> {
+    const { state, reason } = pipeline
+    try {
+      return await this.start(this.fresh(pipeline, plan), plan)
+    } catch (thrown) {
+      pipeline.moveTo(state)
+      pipeline.reason = reason
+      throw thrown
+    }
+  }
+
+  /** A control of its own for each start: messages of the one before name another number. */
+  private fresh(before: PipelineControl, plan: Plan): PipelineControl {
+    this.byKey.delete(before.key)
+    const next = new PipelineControl(this.keys.take(), before.compute, plan, before.wiring, this)
+    next.state = before.state
+    this.keys.giveBack(before.key)
+    this.byKey.set(next.key, next)
+    this.pipelines.set(keyOf(plan.tenant, plan.id), next)
+    return next
+  }
+
+  private resolve(plan: Plan): Plan {
+    if (plan.isolation === 'process') {
+      throw new SpqrError('INVALID_DOCUMENT', 'This host has no isolation "process"; use "thread"', {
+        issues: [{ pointer: '/isolation', message: 'not available on this host' }],
+      })
+    }
+    return resolveSettings(plan, this.permissions)
+  }
+
+  private highestBlock(pipeline: PipelineControl): number {
+    return Math.max(pipeline.wiring.lettersCounters(), ...pipeline.wiring.pendingCounters())
+  }
+
+  private forget(pipeline: PipelineControl): void {
+    this.pipelines.delete(keyOf(pipeline.plan.tenant, pipeline.plan.id))
+    this.byKey.delete(pipeline.key)
+    this.keys.giveBack(pipeline.key)
+    this.load[pipeline.compute]!--
+    for (const block of [...pipeline.wiring.counters().values(), pipeline.wiring.lettersCounters()]) {
+      this.workers.slabs.block(block).clear()
+    }
+    pipeline.wiring.free()
+  }
+
+  // Supervision
+
+  private async computeReplaced(worker: number, culprit: number): Promise<void> {
+    const stuck = this.byKey.get(culprit)
+    if (stuck && stuck.compute === worker) {
+      stuck.lost()
+      stuck.failed('', { code: 'OPERATOR_TRAP', message: 'An operator did not come back; its worker was replaced' })
+    }
+    await this.restartAll((pipeline) => pipeline.compute === worker && pipeline !== stuck)
+  }
+
+  /** Starts again, from their checkpoints, what ran on a thread that died. */
+  private async restartAll(concerned: (pipeline: PipelineControl) => boolean): Promise<void> {
+    const lost = this.list().filter((pipeline) => pipeline.isLive && concerned(pipeline))
+    for (const pipeline of lost) pipeline.lost()
+    for (const pipeline of lost) {
+      const { tenant, id } = pipeline.plan
+      await this.inTurn(tenant, id, async () => {
+        const { plan } = pipeline
+        await pipeline.dropWorkers()
+        const next = this.fresh(pipeline, plan)
+        try {
+          await this.start(next, { ...plan, startFrom: undefined, fresh: false, paused: pipeline.wantsPause })
+        } catch (thrown) {
+          next.failed('', SpqrError.from(thrown).toMessage())
+        }
+      })
+    }
+  }
+
+  // Messages of workers
+
+  private fromCompute(message: FromCompute): void {
+    switch (message.type) {
+      case 'failed':
+        this.byKey.get(message.pipeline)?.failed(message.component, message.error)
+        return
+      case 'event':
+        this.showEvent(message)
+        return
+      case 'tapped':
+        this.readers.tapped(message.tap, message.frames, message.skipped)
+        return
+      default:
+        return
+    }
+  }
+
+  private fromBridge(message: FromBridge): void {
+    switch (message.type) {
+      case 'failed':
+        this.byKey.get(message.pipeline)?.failed(message.component, message.error)
+        return
+      case 'completed':
+        this.byKey.get(message.pipeline)?.completed()
+        return
+      case 'checkpointed':
+        this.byKey.get(message.pipeline)?.checkpointed(message.summary)
+        return
+      case 'event':
+        this.showEvent(message)
+        return
+      case 'out':
+        this.readers.out(message.subscription, message.events)
+        return
+      case 'out-end':
+        this.readers.outEnd(message.subscription)
+        return
+      default:
+        return
+    }
+  }
+
+  private showEvent(message: Extract<FromCompute, { type: 'event' }>): void {
+    const pipeline = this.byKey.get(message.pipeline)
+    if (!pipeline) return
+    const { tenant, id } = pipeline.plan
+    this.events.show(tenant, id, { kind: message.kind, component: message.component, level: message.level, text: message.text })
+  }
+
+  /** Calls for one pipeline come one after the other; different pipelines do not wait for each other. */
+  private async inTurn<T>(tenant: string, id: string, work: () => Promise<T>): Promise<T> {
+    const key = keyOf(tenant, id)
+    const before = this.serial.get(key)
+    const mine = before ? before.then(work, work) : work()
+    this.serial.set(key, mine)
+    try {
+      return await mine
+    } finally {
+      if (this.serial.get(key) === mine) this.serial.delete(key)
+    }
+  }
+}
+
+function keyOf(tenant: string, id: string): string {
+  return `${tenant}/${id}`
+}

@@ -1,0 +1,67 @@
+// The modules of a host: admitted once, compiled once, sent to every compute worker once.
+// Runs on: control.
+
+import { SpqrError } from '../../schemas/errors.ts'
+import type { TraceInfo, ToCompute } from '../compute/messages.ts'
+import { type AdmissionReport, admit } from '../sandbox/admit.ts'
+
+export interface KnownModule {
+  report: AdmissionReport
+  message: Extract<ToCompute, { type: 'module' }>
+}
+
+export class Modules {
+  private readonly known = new Map<string, KnownModule>()
+  private readonly toAll: (message: ToCompute) => void
+
+  /** @param toAll sends to every compute worker */
+  constructor(toAll: (message: ToCompute) => void) {
+    this.toAll = toAll
+  }
+
+  get(digest: string): KnownModule | undefined {
+    return this.known.get(digest)
+  }
+
+  /** What a new worker is to be told. */
+  messages(): ToCompute[] {
+    return [...this.known.values()].map((module) => module.message)
+  }
+
+  /**
+   * Admits and compiles a module.
+   * @throws SpqrError MODULE_REFUSED with every broken rule
+   */
+  async put(bytes: Uint8Array): Promise<{ report: AdmissionReport; isNew: boolean }> {
+    const admission = admit(bytes)
+    if (!admission.ok) {
+      const count = admission.issues.length
+      throw new SpqrError('MODULE_REFUSED', `The module breaks ${count} rule${count === 1 ? '' : 's'} of the sandbox`, {
+        issues: admission.issues,
+      })
+    }
+    const { report, module, offsetMap, functionNames } = admission
+    const present = this.known.get(report.digest)
+    if (present) return { report: present.report, isNew: false }
+    const trace: TraceInfo = { offsetMap, functionNames, sourceMap: null }
+    const message: KnownModule['message'] = {
+      type: 'module',
+      digest: report.digest,
+      module: await WebAssembly.compile(module),
+      globals: report.globals.map((global) => global.export),
+      memoryBytesMax: report.memory.maximumPages << 16,
+      trace,
+    }
+    this.known.set(report.digest, { report, message })
+    this.toAll(message)
+    return { report, isNew: true }
+  }
+
+  /** Keeps asc's source map of a module. @throws SpqrError NOT_FOUND */
+  putSourceMap(digest: string, sourceMap: string): void {
+    const module = this.known.get(digest)
+    if (!module) throw new SpqrError('NOT_FOUND', `There is no module ${digest}`)
+    module.message.trace.sourceMap = sourceMap
+    this.toAll({ type: 'source-map', digest, sourceMap })
+  }
+}

@@ -1,0 +1,253 @@
+// The life of one pipeline on a host: created, changed, paused, stopped, started again from a checkpoint.
+// Runs on: control. Its calls come one after the other; the owner sees to that.
+
+import { type ErrorMessage, SpqrError } from '../../schemas/errors.ts'
+import type { Plan } from '../../schemas/plan.ts'
+import type { CheckpointMeta, RestoreFrom } from '../bridges/runtime/messages.ts'
+import type { ChangeResult, Image } from '../compute/messages.ts'
+import type { Checkpoint, CheckpointSummary, SlotId, Transport } from '../transport/transport.ts'
+import type { Wired, Wiring } from './wiring.ts'
+import type { Workers } from './workers.ts'
+
+export type PipelineState = 'starting' | 'running' | 'paused' | 'draining' | 'stopped' | 'completed' | 'failed'
+
+export interface Reason {
+  code: string
+  message: string
+  component?: string
+}
+
+export interface PipelineStatus {
+  tenant: string
+  id: string
+  state: PipelineState
+  reason?: Reason
+  revision: number
+  checkpoint?: CheckpointSummary
+}
+
+export interface StartTimings {
+  placeMs: number
+  instantiateMs: number
+}
+
+export interface PipelineOwner {
+  readonly workers: Workers
+  readonly transport: Transport
+  /** The state is another one. */
+  changed(pipeline: PipelineControl): void
+}
+
+/** Bridges and compute are told in parallel, and both must agree. */
+export class PipelineControl {
+  readonly key: number
+  readonly compute: number
+  readonly wiring: Wiring
+  plan: Plan
+  state: PipelineState = 'starting'
+  reason: Reason | undefined
+  checkpoint: CheckpointSummary | undefined
+  private readonly owner: PipelineOwner
+  /** Both workers have it. */
+  private live = false
+  private pausedByUser: boolean
+
+  constructor(key: number, compute: number, plan: Plan, wiring: Wiring, owner: PipelineOwner) {
+    this.key = key
+    this.compute = compute
+    this.plan = plan
+    this.wiring = wiring
+    this.owner = owner
+    this.pausedByUser = plan.paused ?? false
+  }
+
+  get slot(): SlotId {
+    return { tenant: this.plan.tenant, pipeline: this.plan.id, slot: 0 }
+  }
+
+  status(): PipelineStatus {
+    const { tenant, id, revision } = this.plan
+    return { tenant, id, state: this.state, reason: this.reason, revision, checkpoint: this.checkpoint }
+  }
+
+  /**
+   * Starts it, from a checkpoint where there is one.
+   * @throws SpqrError why it cannot start; nothing is left running
+   */
+  async start(wired: Wired, from: Checkpoint | undefined, timings: StartTimings): Promise<void> {
+    const meta = from?.meta as CheckpointMeta | undefined
+    if (from) this.checkpoint = summaryOf(from)
+    if (meta?.completed && !this.plan.startFrom) {
+      this.moveTo('completed')
+      return
+    }
+    const started = performance.now()
+    const images = from ? imagesOf(from) : []
+    const restore: RestoreFrom | null = from && meta ? { epoch: from.epoch, meta } : null
+    const { workers } = this.owner
+    const transfer = images.map((image) => image.memory.buffer as ArrayBuffer)
+    const [bridge, compute] = await Promise.allSettled([
+      workers.bridge.ask({ type: 'create', pipeline: this.key, compute: this.compute, spec: wired.bridge, from: restore }),
+      workers
+        .compute(this.compute)
+        .ask(
+          { type: 'create', pipeline: this.key, bridge: 0, graph: wired.graph, images, paused: this.pausedByUser },
+          transfer,
+        ),
+    ])
+    timings.instantiateMs = performance.now() - started
+    if (bridge.status === 'rejected' || compute.status === 'rejected') {
+      await this.dropWorkers()
+      throw bridge.status === 'rejected' ? bridge.reason : (compute as PromiseRejectedResult).reason
+    }
+    this.live = true
+    if (!this.pausedByUser) workers.bridge.post({ type: 'start', pipeline: this.key })
+    this.moveTo(this.pausedByUser ? 'paused' : 'running')
+  }
+
+  /** Changes what runs to another plan. @throws SpqrError: what ran goes on */
+  async change(plan: Plan, wired: Wired, keepState: boolean): Promise<ChangeResult[]> {
+    const { workers } = this.owner
+    const compute = workers.compute(this.compute)
+    const sameBridges = bridgesOf(this.plan) === bridgesOf(plan)
+    // Operators' settings alone: the bridges need not know.
+    if (sameBridges) {
+      const answer = await compute.ask({ type: 'change', pipeline: this.key, graph: wired.graph, keepState })
+      this.plan = plan
+      return (answer as { changes?: ChangeResult[] }).changes ?? []
+    }
+    await workers.bridge.ask({ type: 'prepare', pipeline: this.key, spec: wired.bridge })
+    let changes: ChangeResult[]
+    try {
+      const answer = await compute.ask({ type: 'change', pipeline: this.key, graph: wired.graph, keepState })
+      changes = (answer as { changes?: ChangeResult[] }).changes ?? []
+    } catch (thrown) {
+      await workers.bridge.ask({ type: 'abort', pipeline: this.key })
+      throw thrown
+    }
+    await workers.bridge.ask({ type: 'commit', pipeline: this.key, paused: this.state === 'paused' })
+    this.plan = plan
+    return changes
+  }
+
+  async pause(): Promise<void> {
+    if (this.state === 'paused') return
+    this.expect('running', 'pause')
+    await this.setPaused(true)
+    this.moveTo('paused')
+  }
+
+  /** From a pause. */
+  async unpause(): Promise<void> {
+    await this.setPaused(false)
+    this.moveTo('running')
+  }
+
+  /** Takes a checkpoint and frees everything but the plan. */
+  async stop(): Promise<void> {
+    if (this.live) {
+      await this.setPaused(true)
+      // What is about to complete needs no checkpoint of ours.
+      await this.takeCheckpoint().catch(() => undefined)
+      await this.dropWorkers()
+    }
+    if (this.state === 'running' || this.state === 'paused') this.moveTo('stopped')
+  }
+
+  /** Frees everything; what no checkpoint covers comes again. */
+  async dropWorkers(): Promise<void> {
+    this.live = false
+    const { workers } = this.owner
+    await Promise.allSettled([
+      workers.compute(this.compute).ask({ type: 'drop', pipeline: this.key }),
+      workers.bridge.ask({ type: 'drop', pipeline: this.key }),
+    ])
+  }
+
+  /** Lets what was accepted flow out, then ends. */
+  async drain(): Promise<void> {
+    if (!this.live || (this.state !== 'running' && this.state !== 'paused')) return
+    if (this.state === 'paused') await this.setPaused(false)
+    this.moveTo('draining')
+    await this.owner.workers.bridge.ask({ type: 'drain', pipeline: this.key })
+  }
+
+  async takeCheckpoint(savepoint?: string): Promise<CheckpointSummary> {
+    if (!this.live) throw new SpqrError('INVALID_STATE', `Pipeline "${this.plan.id}" is ${this.state}: it has no state to keep`)
+    const answer = await this.owner.workers.bridge.ask({ type: 'checkpoint', pipeline: this.key, savepoint })
+    return (answer as { result?: unknown }).result as CheckpointSummary
+  }
+
+  checkpointed(summary: CheckpointSummary): void {
+    this.checkpoint = summary
+  }
+
+  completed(): void {
+    if (this.state === 'draining') return
+    this.moveTo('completed')
+    void this.dropWorkers()
+  }
+
+  failed(component: string, error: ErrorMessage): void {
+    if (this.state === 'failed' || this.state === 'stopped') return
+    this.reason = { code: error.code, message: error.message, ...(component ? { component } : {}) }
+    this.moveTo('failed')
+    void this.dropWorkers()
+  }
+
+  /** Its worker died: nothing of it runs. */
+  lost(): void {
+    this.live = false
+  }
+
+  get isLive(): boolean {
+    return this.live
+  }
+
+  get wantsPause(): boolean {
+    return this.pausedByUser
+  }
+
+  moveTo(state: PipelineState): void {
+    if (state !== 'failed') this.reason = undefined
+    if (this.state === state) return
+    this.state = state
+    this.owner.changed(this)
+  }
+
+  private async setPaused(paused: boolean): Promise<void> {
+    this.pausedByUser = paused
+    const { workers } = this.owner
+    await Promise.all([
+      workers.bridge.ask({ type: 'pause', pipeline: this.key, paused }),
+      workers.compute(this.compute).ask({ type: 'pause', pipeline: this.key, paused }),
+    ])
+  }
+
+  private expect(state: PipelineState, verb: string): void {
+    if (this.state === state) return
+    throw new SpqrError('INVALID_STATE', `Cannot ${verb} pipeline "${this.plan.id}": it is ${this.state}, not ${state}`)
+  }
+}
+
+function bridgesOf(plan: Plan): string {
+  const bridges = plan.components.filter((c) => c.kind !== 'operator')
+  const operators = plan.components.filter((c) => c.kind === 'operator').map((c) => c.id)
+  const { delivery, checkpointEveryMs } = plan
+  return JSON.stringify([delivery, checkpointEveryMs, operators, bridges.map((c) => ({ ...c, from: undefined }))])
+}
+
+export function summaryOf({ epoch, createdAt, revision, bytes }: Checkpoint): CheckpointSummary {
+  return { epoch, createdAt, revision, bytes }
+}
+
+function imagesOf(checkpoint: Checkpoint): Image[] {
+  const { operators } = checkpoint.meta as CheckpointMeta
+  return checkpoint.snapshots.map(({ component, digest, globals, memory }) => ({
+    component,
+    digest,
+    globals,
+    memory,
+    ...(operators[component] ?? { sequence: 0, sinceFlush: 0, ended: false }),
+  }))
+}

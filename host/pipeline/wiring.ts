@@ -1,0 +1,201 @@
+// Turns a plan into what a compute worker and a bridge worker are told: numbers for channels and counters, edges as port
+// bits, operators in the order in which records pass them.
+// Runs on: control.
+
+import { SpqrError } from '../../schemas/errors.ts'
+import type { Plan, PlanComponent, PlanEdge, PlanEmitter, PlanOperator, PlanSource } from '../../schemas/plan.ts'
+import { type BridgeSpec } from '../bridges/runtime/messages.ts'
+import { topicOfSource } from '../bridges/runtime/slot-topics.ts'
+import type { EdgeSpec, GraphSpec } from '../compute/messages.ts'
+import type { Numbers } from './numbers.ts'
+
+/** About 10 ms of guest code for one record. */
+const FUEL_PER_RECORD = 20_000_000
+const OUTPUT_BYTES_PER_RECORD = 16 << 20
+const EDGE_BYTES = 1 << 20
+
+/** The numbers of one component, kept as long as it stays. */
+interface Seat {
+  kind: PlanComponent['kind']
+  type: string
+  channel: number
+  counters: number
+}
+
+export interface Wired {
+  graph: GraphSpec
+  bridge: BridgeSpec
+}
+
+export class Wiring {
+  private readonly channels: Numbers
+  private readonly blocks: Numbers
+  private seats = new Map<string, Seat>()
+  private readonly letters: Seat
+  private pending: Map<string, Seat> | null = null
+
+  constructor(channels: Numbers, blocks: Numbers) {
+    this.channels = channels
+    this.blocks = blocks
+    this.letters = { kind: 'emitter', type: 'topic', channel: channels.take(), counters: blocks.take() }
+  }
+
+  /** Counter block of each component. */
+  counters(): Map<string, number> {
+    return new Map([...this.seats].map(([component, seat]) => [component, seat.counters]))
+  }
+
+  /** Blocks of the plan that was wired last, accepted or not. */
+  pendingCounters(): number[] {
+    return [...(this.pending ?? this.seats).values()].map((seat) => seat.counters)
+  }
+
+  lettersCounters(): number {
+    return this.letters.counters
+  }
+
+  /** Numbers for a plan: components that stay keep theirs. `accept` or `reject` must follow. */
+  wire(plan: Plan): Wired {
+    const seats = new Map<string, Seat>()
+    for (const component of plan.components) seats.set(component.id, this.seatFor(component))
+    this.pending = seats
+    const sources = plan.components.filter((c): c is PlanSource => c.kind === 'source')
+    const operators = inOrder(plan)
+    const emitters = plan.components.filter((c): c is PlanEmitter => c.kind === 'emitter')
+    const portsOf = (component: string): string[] => operators.find((o) => o.id === component)?.ports ?? ['out']
+    const deadLetters = { channel: this.letters.channel, counters: this.letters.counters }
+    const bridge: BridgeSpec = {
+      tenant: plan.tenant,
+      id: plan.id,
+      revision: plan.revision,
+      delivery: plan.delivery,
+      checkpointEveryMs: plan.checkpointEveryMs,
+      sources: sources.map((source, index) => ({
+        component: source.id,
+        type: source.type,
+        settings: source.settings,
+        index,
+        ...numbersOf(seats, source.id),
+      })),
+      operators: operators.map((operator) => operator.id),
+      emitters: emitters.map((emitter) => ({
+        component: emitter.id,
+        type: emitter.type,
+        settings: emitter.settings,
+        ...numbersOf(seats, emitter.id),
+      })),
+      deadLetters,
+      startFrom: plan.startFrom,
+      forkOf: plan.forkOf,
+    }
+    const graph: GraphSpec = {
+      tenant: plan.tenant,
+      id: plan.id,
+      delivery: plan.delivery,
+      sources: bridge.sources.map((source) => ({
+        component: source.component,
+        topic: topicOfSource(bridge, source),
+        channel: source.channel,
+        counters: source.counters,
+      })),
+      operators: operators.map((operator) => ({
+        component: operator.id,
+        name: operator.name,
+        version: operator.version,
+        digest: operator.digest,
+        ports: operator.ports.length,
+        settings: JSON.stringify(operator.settings),
+        edges: edgesOf(operator.from, portsOf),
+        emitWhen: operator.emitWhen,
+        onError: operator.onError,
+        limits: {
+          fuelPerRecord: operator.limits.fuelPerRecord ?? FUEL_PER_RECORD,
+          outputBytesPerRecord: operator.limits.outputBytesPerRecord ?? OUTPUT_BYTES_PER_RECORD,
+        },
+        counters: seats.get(operator.id)!.counters,
+      })),
+      emitters: emitters.map((emitter) => ({
+        component: emitter.id,
+        edges: edgesOf(emitter.from, portsOf),
+        capacityBytes: EDGE_BYTES,
+        ...numbersOf(seats, emitter.id),
+      })),
+      deadLetters,
+    }
+    return { graph, bridge }
+  }
+
+  /** The wired plan runs. */
+  accept(): void {
+    const before = this.seats
+    this.seats = this.pending ?? before
+    this.pending = null
+    for (const [component, seat] of before) if (this.seats.get(component) !== seat) this.giveBack(seat)
+  }
+
+  /** It does not. */
+  reject(): void {
+    for (const [component, seat] of this.pending ?? []) if (this.seats.get(component) !== seat) this.giveBack(seat)
+    this.pending = null
+  }
+
+  free(): void {
+    for (const seat of [...this.seats.values(), this.letters]) this.giveBack(seat)
+    this.seats = new Map()
+  }
+
+  private seatFor(component: PlanComponent): Seat {
+    const type = component.kind === 'operator' ? 'operator' : component.type
+    const present = this.seats.get(component.id)
+    if (present && present.kind === component.kind && present.type === type) return present
+    // An emitter that only counts needs no ring: the compute worker does it.
+    const local = component.kind === 'operator' || (component.kind === 'emitter' && type === 'discard')
+    return { kind: component.kind, type, channel: local ? -1 : this.channels.take(), counters: this.blocks.take() }
+  }
+
+  private giveBack(seat: Seat): void {
+    if (seat.channel >= 0) this.channels.giveBack(seat.channel)
+    this.blocks.giveBack(seat.counters)
+  }
+}
+
+function numbersOf(seats: Map<string, Seat>, component: string): { channel: number; counters: number } {
+  const { channel, counters } = seats.get(component)!
+  return { channel, counters }
+}
+
+/** One edge per component that is read, with the ports as bits. */
+function edgesOf(from: PlanEdge[], portsOf: (component: string) => string[]): EdgeSpec[] {
+  const edges = new Map<string, EdgeSpec>()
+  for (const edge of from) {
+    const port = portsOf(edge.component).indexOf(edge.port)
+    if (port < 0) throw new SpqrError('INVALID_DOCUMENT', `"${edge.component}" has no port "${edge.port}"`)
+    const spec = edges.get(edge.component) ?? { from: edge.component, portsLow: 0, portsHigh: 0 }
+    if (port < 32) spec.portsLow |= 1 << port
+    else spec.portsHigh |= 1 << (port - 32)
+    if (edge.capacityKiB !== undefined) spec.capacityBytes = edge.capacityKiB << 10
+    if (edge.whenFull !== undefined) spec.whenFull = edge.whenFull
+    edges.set(edge.component, spec)
+  }
+  return [...edges.values()]
+}
+
+/** Operators, each after those it reads from. */
+function inOrder(plan: Plan): PlanOperator[] {
+  const operators = new Map(
+    plan.components.filter((c): c is PlanOperator => c.kind === 'operator').map((c) => [c.id, c] as const),
+  )
+  const ordered: PlanOperator[] = []
+  const seen = new Set<string>()
+  const visit = (operator: PlanOperator): void => {
+    if (seen.has(operator.id)) return
+    seen.add(operator.id)
+    for (const edge of operator.from) {
+      const before = operators.get(edge.component)
+      if (before) visit(before)
+    }
+    ordered.push(operator)
+  }
+  for (const operator of operators.values()) visit(operator)
+  return ordered
+}

@@ -1,0 +1,163 @@
+// The worker threads of a host: compute workers, kept warm and replaced when they die, and the bridge worker.
+// Runs on: control.
+
+import { availableParallelism } from 'node:os'
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
+import type { FromBridge, ToBridge } from '../bridges/runtime/messages.ts'
+import { makeSlab, SLAB_BLOCKS, Slabs } from '../compute/counters.ts'
+import type { FromCompute, ToCompute } from '../compute/messages.ts'
+import { makeStatus, Status } from '../compute/status.ts'
+import type { PermissionsMessage } from '../permissions/permissions.ts'
+import { Doorbell, makeDoorbell } from '../ring/doorbell.ts'
+import { Thread } from './thread.ts'
+
+export type ComputeThread = Thread<ToCompute, FromCompute>
+export type BridgeThread = Thread<ToBridge, FromBridge>
+
+export interface WorkersOptions {
+  computeWorkers: number
+  permissions: PermissionsMessage
+  /** A port to the log for the bridge worker. */
+  logPort: () => MessagePort
+  onCompute: (worker: number, message: FromCompute) => void
+  onBridge: (message: FromBridge) => void
+  /** A worker died and another stands in its place, without any pipeline. `culprit`: what it worked on, -1 for nothing. */
+  onComputeReplaced: (worker: number, culprit: number) => void
+  onBridgeReplaced: () => void
+  /** What a new compute worker is told before anything else. */
+  greetings: () => ToCompute[]
+}
+
+const WATCH_MS = 500
+/** A compute worker that sleeps wakes at least every second; one that has not moved for so long is stuck. */
+const STUCK_MS = 4000
+
+export class Workers {
+  readonly slabs = new Slabs()
+  private readonly options: WorkersOptions
+  private readonly statusMemory = makeStatus()
+  private readonly status = new Status(this.statusMemory)
+  private readonly computes: ComputeThread[] = []
+  private readonly bells: SharedArrayBuffer[] = []
+  private readonly slabMemories: SharedArrayBuffer[] = []
+  private bridgeThread!: BridgeThread
+  private readonly bridgeBell = makeDoorbell()
+  private readonly seen: { heartbeat: number; at: number }[] = []
+  private readonly watch: NodeJS.Timeout
+  private stopping = false
+
+  constructor(options: WorkersOptions) {
+    this.options = options
+    this.startBridge()
+    for (let worker = 0; worker < options.computeWorkers; worker++) this.startCompute(worker)
+    this.watch = setInterval(() => this.look(), WATCH_MS)
+    this.watch.unref()
+  }
+
+  get count(): number {
+    return this.computes.length
+  }
+
+  get bridge(): BridgeThread {
+    return this.bridgeThread
+  }
+
+  compute(worker: number): ComputeThread {
+    return this.computes[worker]!
+  }
+
+  toAllComputes(message: ToCompute): void {
+    for (const thread of this.computes) thread.post(message)
+  }
+
+  /** Makes counter blocks up to this number exist everywhere. */
+  ensureBlocks(number: number): void {
+    while (this.slabMemories.length <= Math.floor(number / SLAB_BLOCKS)) {
+      const index = this.slabMemories.length
+      const memory = makeSlab()
+      this.slabMemories.push(memory)
+      this.slabs.add(index, memory)
+      this.toAllComputes({ type: 'slab', index, memory })
+      this.bridgeThread.post({ type: 'slab', index, memory })
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.stopping = true
+    clearInterval(this.watch)
+    await this.bridgeThread.ask({ type: 'stop' }).catch(() => undefined)
+    await Promise.all([this.bridgeThread.kill(), ...this.computes.map((thread) => thread.kill())])
+  }
+
+  private startBridge(): void {
+    const port = this.options.logPort()
+    const thread: BridgeThread = new Thread(
+      'bridge',
+      new URL('../bridges/runtime/bridge.worker.js', import.meta.url),
+      {
+        doorbell: this.bridgeBell,
+        status: this.statusMemory,
+        cores: availableParallelism(),
+        log: port,
+        permissions: this.options.permissions,
+      },
+      [port],
+      this.options.onBridge,
+    )
+    this.bridgeThread = thread
+    this.slabMemories.forEach((memory, index) => thread.post({ type: 'slab', index, memory }))
+    this.computes.forEach((_, worker) => this.introduce(worker))
+    void thread.closed.then(() => {
+      if (this.stopping) return
+      this.startBridge()
+      this.options.onBridgeReplaced()
+    })
+  }
+
+  private startCompute(worker: number): void {
+    const bell = makeDoorbell()
+    const ringer = new Doorbell(bell)
+    this.bells[worker] = bell
+    const thread: ComputeThread = new Thread(
+      `compute-${worker}`,
+      new URL('../compute/compute.worker.js', import.meta.url),
+      { index: worker, doorbell: bell, status: this.statusMemory, cores: availableParallelism() },
+      [],
+      (message) => this.options.onCompute(worker, message),
+      () => ringer.message(),
+    )
+    this.computes[worker] = thread
+    this.seen[worker] = { heartbeat: this.status.heartbeat(worker), at: Date.now() }
+    this.slabMemories.forEach((memory, index) => thread.post({ type: 'slab', index, memory }))
+    for (const message of this.options.greetings()) thread.post(message)
+    this.introduce(worker)
+    void thread.closed.then(() => {
+      if (this.stopping) return
+      const culprit = this.status.pipeline(worker)
+      this.startCompute(worker)
+      this.options.onComputeReplaced(worker, culprit)
+    })
+  }
+
+  /** Gives a compute worker and the bridge worker a port and a doorbell to each other. */
+  private introduce(worker: number): void {
+    const { port1, port2 } = new MessageChannel()
+    this.computes[worker]!.post({ type: 'bridge', index: 0, port: port1, doorbell: this.bridgeBell }, [port1])
+    const doorbell = this.bells[worker]!
+    this.bridgeThread.post({ type: 'compute', index: worker, port: port2, doorbell }, [port2])
+  }
+
+  /** Ends a compute worker whose loop does not turn any more; it is then replaced like one that died. */
+  private look(): void {
+    const now = Date.now()
+    this.computes.forEach((thread, worker) => {
+      const heartbeat = this.status.heartbeat(worker)
+      const seen = this.seen[worker]!
+      if (heartbeat !== seen.heartbeat) this.seen[worker] = { heartbeat, at: now }
+      else if (now - seen.at > STUCK_MS) {
+        this.seen[worker] = { heartbeat, at: now }
+        void thread.kill()
+      }
+    })
+  }
+}
