@@ -33,6 +33,7 @@ export interface Draft {
   pointer: string
   id: string | undefined
   kind: ComponentKind | undefined
+  hasSettings: boolean
   /** `from` as written, for pointers. */
   rawFrom: unknown
   /** One for each edge as written; undefined where its form is wrong. */
@@ -64,6 +65,7 @@ export function checkComponent(
     pointer,
     id: undefined,
     kind: undefined,
+    hasSettings: false,
     rawFrom: undefined,
     from: [],
     ports: undefined,
@@ -72,6 +74,7 @@ export function checkComponent(
   if (!isObject(raw)) return draft
   const form = isObject(normal) ? normal : {}
   if (typeof form.id === 'string') draft.id = form.id
+  draft.hasSettings = raw.settings !== undefined
   draft.rawFrom = raw.from
   if (Array.isArray(form.from)) draft.from = form.from.map((edge) => (isEdge(edge) ? edge : undefined))
   const kinds = KINDS.filter((kind) => raw[kind] !== undefined)
@@ -199,7 +202,11 @@ function checkShipped(
 }
 
 function addSettings(draft: Draft, problems: Issue[], found: Findings): void {
-  for (const { pointer, message } of problems) found.issue(`${draft.pointer}/settings${pointer}`, message)
+  for (const { pointer, message } of problems) {
+    // Where there are none, the component is the place.
+    if (draft.hasSettings) found.issue(`${draft.pointer}/settings${pointer}`, message)
+    else found.issue(draft.pointer, `needs "settings": ${message}`)
+  }
 }
 
 function unknownName(kind: ComponentKind, name: string, catalog: Catalog): string {

@@ -23,7 +23,7 @@ export function distance(a: string, b: string, max: number): number {
     before = last
     last = row
   }
-  return last[b.length]!
+  return Math.min(last[b.length]!, max + 1)
 }
 
 /** The known name nearest to `name`, upper and lower case being alike; undefined where none is near. */

@@ -13,57 +13,51 @@ export function regexProblem(pattern: string): string | undefined {
   if (pattern.length > REGEX_CHARACTERS_MAX) return `a pattern may have at most ${REGEX_CHARACTERS_MAX} characters`
   let at = 0
   let open = 0
-  // Whether a repetition may stand here: after an atom.
-  let atom = false
+  // Whether there is something to repeat since the last "(" or "|", and whether it was repeated just now.
+  let operand = false
+  let repeated = false
   while (at < pattern.length) {
     const c = pattern[at]!
-    if (c === '\\') {
-      const end = escapeEnd(pattern, at)
-      if (typeof end === 'string') return end
-      atom = !/^\\[bBAzE]/.test(pattern.slice(at, at + 2))
-      at = end
-    } else if (c === '[') {
-      const end = classEnd(pattern, at)
-      if (typeof end === 'string') return end
-      atom = true
-      at = end
-    } else if (c === '(') {
-      const group = groupEnd(pattern, at)
-      if (typeof group === 'string') return group
+    const repetition = c === '{' ? counted(pattern, at) : '*+?'.includes(c) ? c : undefined
+    if (repetition !== undefined) {
+      if (!operand || repeated) return `"${repetition}" at character ${at + 1} repeats nothing`
+      const problem = c === '{' ? countProblem(repetition) : undefined
+      if (problem) return problem
+      at += repetition.length
+      if (pattern[at] === '?') at++
+      repeated = true
+      continue
+    }
+    repeated = false
+    let end: number | string = at + 1
+    if (c === '\\') end = escapeEnd(pattern, at)
+    else if (c === '[') end = classEnd(pattern, at)
+    else if (c === '(') end = groupEnd(pattern, at)
+    if (typeof end === 'string') return end
+    if (c === '(') {
       // `(?i)` sets flags and opens nothing.
-      if (pattern[group - 1] !== ')' && ++open > DEPTH_MAX) return `groups may be nested at most ${DEPTH_MAX} deep`
-      atom = false
-      at = group
+      if (pattern[end - 1] !== ')') {
+        if (++open > DEPTH_MAX) return `groups may be nested at most ${DEPTH_MAX} deep`
+        operand = false
+      }
     } else if (c === ')') {
       if (open-- === 0) return `")" without "(" at character ${at + 1}`
-      atom = true
-      at++
-    } else if (c === '*' || c === '+' || c === '?') {
-      if (!atom) return `"${c}" at character ${at + 1} repeats nothing`
-      at = pattern[at + 1] === '?' ? at + 2 : at + 1
-      atom = false
-    } else if (c === '{') {
-      const counted = /^\{(\d+)(,(\d*))?\}/.exec(pattern.slice(at))
-      if (!counted) {
-        // RE2 takes it for the character itself.
-        atom = true
-        at++
-        continue
-      }
-      if (!atom) return `"${counted[0]}" at character ${at + 1} repeats nothing`
-      const least = Number(counted[1])
-      const most = counted[3] ? Number(counted[3]) : least
-      if (least > REPEAT_MAX || most > REPEAT_MAX) return `a repetition may count to at most ${REPEAT_MAX}`
-      if (most < least) return `"${counted[0]}" counts down`
-      at += counted[0].length
-      if (pattern[at] === '?') at++
-      atom = false
-    } else {
-      atom = c !== '|' && c !== '^' && c !== '$'
-      at++
-    }
+      operand = true
+    } else operand = c !== '|'
+    at = end
   }
   return open > 0 ? '")" is missing' : undefined
+}
+
+/** The counted repetition that begins here; of any other form RE2 takes the "{" for itself. */
+function counted(pattern: string, at: number): string | undefined {
+  return /^\{\d+(?:,\d*)?\}/.exec(pattern.slice(at, at + 32))?.[0]
+}
+
+function countProblem(repetition: string): string | undefined {
+  const [least, most = least] = repetition.slice(1, -1).split(',')
+  if (Number(least) > REPEAT_MAX || Number(most) > REPEAT_MAX) return `a repetition may count to at most ${REPEAT_MAX}`
+  return most !== '' && Number(most) < Number(least) ? `"${repetition}" counts down` : undefined
 }
 
 function escapeEnd(pattern: string, at: number): number | string {
@@ -100,6 +94,7 @@ function classEnd(pattern: string, start: number): number | string {
     const c = pattern[at]
     if (c === ']') return at + 1
     if (c === '\\') {
+      if (/^\\[bBAzCQ]/.test(pattern.slice(at, at + 2))) return `"\\${pattern[at + 1]}" has no meaning between brackets`
       const end = escapeEnd(pattern, at)
       if (typeof end === 'string') return end
       at = end
