@@ -99,6 +99,7 @@ export class BatchStore {
     tx.onCommit(() => {
       partition.bytes += row.bytes
       partition.bytesDirty += row.bytes
+      partition.oldestAt = Math.min(partition.oldestAt, appendedAt)
       if (isSmall(partition.topic, row.bytes)) partition.smallRows++
       this.appended.add(partition)
       if (row.frames) this.#cache.set(id, row.frames)

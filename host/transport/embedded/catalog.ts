@@ -33,6 +33,8 @@ export interface Partition {
   earliest: number
   /** The offset that the next record gets. */
   latest: number
+  /** When the oldest row was appended, ms since 1970; 0: to be looked up; Infinity: there is none. */
+  oldestAt: number
   /** Uncompressed bytes of its rows; right only where retention or compaction need it. */
   bytes: number
   /** Of these, added since the last compaction. */
@@ -108,6 +110,7 @@ export class Catalog {
       partition.latest = latest
       partition.earliest = row.first ?? latest
       partition.mergedTo = latest
+      if (row.first !== null) partition.oldestAt = 0
       if (topic.info.retentionBytes !== undefined || topic.info.compact) {
         partition.bytes = (sum.get(row.id) as { bytes: number }).bytes
         partition.bytesDirty = partition.bytes
@@ -138,6 +141,16 @@ export class Catalog {
     if (partition) return partition
     const text = `Cannot find partition ${number} of topic "${name}": it has 0 to ${topic.partitions.length - 1}.`
     throw new SpqrError('NOT_FOUND', text)
+  }
+
+  /**
+   * The partition that takes an append.
+   * @param create makes the topic, of one partition, if there is none
+   * @returns undefined: it is to be made. @throws SpqrError NOT_FOUND
+   */
+  target(name: string, number: number, create: boolean): Partition | undefined {
+    if (create && number === 0 && !this.#topics.has(name)) return undefined
+    return this.partition(name, number)
   }
 
   list(prefix: string): TopicInfo[] {
@@ -216,5 +229,16 @@ function makeTopic(row: TopicRow): Topic {
 }
 
 function makePartition(id: number, topic: Topic, number: number): Partition {
-  return { id, topic, number, earliest: 0, latest: 0, bytes: 0, bytesDirty: 0, smallRows: 0, mergedTo: 0 }
+  return {
+    id,
+    topic,
+    number,
+    earliest: 0,
+    latest: 0,
+    oldestAt: Number.POSITIVE_INFINITY,
+    bytes: 0,
+    bytesDirty: 0,
+    smallRows: 0,
+    mergedTo: 0,
+  }
 }

@@ -115,7 +115,7 @@ export class Housekeeping {
     for (const topic of this.#catalog.all()) {
       const { retentionMs, compact } = topic.info
       for (const partition of topic.partitions) {
-        if (retentionMs !== undefined) this.#expire(partition, now - retentionMs)
+        if (retentionMs !== undefined && partition.oldestAt < now - retentionMs) this.#noted.add(partition)
         if (compact && isDirty(partition)) this.#noted.add(partition)
       }
     }
@@ -159,7 +159,7 @@ export class Housekeeping {
   #stepNoted(): void {
     const partition = this.#noted.values().next().value
     if (!partition) return
-    if (this.#trim(partition)) return
+    if (!this.#isGone(partition) && (this.#expire(partition) || this.#trim(partition))) return
     this.#noted.delete(partition)
     if (this.#isGone(partition)) return
     if (partition.topic.info.compact) {
@@ -186,16 +186,19 @@ export class Housekeeping {
     return count === rows.length - 1
   }
 
-  #expire(partition: Partition, before: number): void {
-    if (partition.earliest === partition.latest) return
-    for (;;) {
-      const rows = this.#oldest.all(partition.id) as RowPlace[]
-      let count = 0
-      while (count < rows.length && rows[count]!.appended_at < before) count++
-      if (count === 0) return
-      this.#removeOldest(partition, rows, count)
-      if (count < rows.length) return
-    }
+  /** Retention by time. @returns whether there may be more to do */
+  #expire(partition: Partition): boolean {
+    const { retentionMs } = partition.topic.info
+    if (retentionMs === undefined) return false
+    const before = Date.now() - retentionMs
+    if (partition.oldestAt >= before) return false
+    const rows = this.#oldest.all(partition.id) as RowPlace[]
+    partition.oldestAt = rows[0]?.appended_at ?? Number.POSITIVE_INFINITY
+    let count = 0
+    while (count < rows.length && rows[count]!.appended_at < before) count++
+    if (count === 0) return false
+    this.#removeOldest(partition, rows, count)
+    return true
   }
 
   #removeOldest(partition: Partition, rows: RowPlace[], count: number): void {
@@ -207,6 +210,7 @@ export class Housekeeping {
       if (!after) this.#catalog.keepLatest(partition)
       tx.onCommit(() => {
         partition.earliest = after?.base ?? partition.latest
+        partition.oldestAt = after?.appended_at ?? Number.POSITIVE_INFINITY
         for (const row of gone) partition.bytes -= row.bytes
       })
     })

@@ -97,8 +97,10 @@ export class Log {
           if (this.#staging.full) this.#staging.spill(tx)
           return 0
         }
-        if (body.create && !this.#catalog.find(body.topic)) this.#catalog.create(tx, { name: body.topic })
-        return appender.append(this.#catalog.partition(body.topic, body.partition), body.frames, body.records)
+        const target =
+          this.#catalog.target(body.topic, body.partition, body.create) ??
+          this.#catalog.create(tx, { name: body.topic }).partitions[0]!
+        return appender.append(target, body.frames, body.records)
       }
       case 'commit':
         return this.#commit(tx, appender, body.commit)
@@ -115,9 +117,8 @@ export class Log {
 
   #stage(body: WriteBody & { op: 'append' }, transaction: string, owner: object): void {
     const { topic, partition, create, frames, records } = body
-    const found = this.#catalog.find(topic)
-    if (!(create && !found)) this.#catalog.partition(topic, partition)
-    const place = { topic, number: partition, create, rowBytesMax: found?.rowBytesMax ?? ROW_BYTES_MAX }
+    const target = this.#catalog.target(topic, partition, create)
+    const place = { topic, number: partition, create, rowBytesMax: target?.topic.rowBytesMax ?? ROW_BYTES_MAX }
     this.#staging.append(transaction, owner, place, frames, records)
   }
 

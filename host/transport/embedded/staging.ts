@@ -123,10 +123,10 @@ export class Staging {
     const staged = this.#transactions.get(transaction)
     if (!staged) return
     const parts = [...staged.parts.values()]
-    for (const part of parts) if (!part.create) catalog.partition(part.topic, part.number)
+    for (const part of parts) catalog.target(part.topic, part.number, part.create)
     for (const part of parts) {
-      if (!catalog.find(part.topic)) catalog.create(tx, { name: part.topic })
-      const partition: Partition = catalog.partition(part.topic, part.number)
+      const partition: Partition =
+        catalog.target(part.topic, part.number, part.create) ?? catalog.create(tx, { name: part.topic }).partitions[0]!
       part.builder.seal()
       const rows: RowSource[] = part.builder.rows.map((row: Row) => ({ row }))
       appender.addRows(partition, [...part.spilled, ...rows])

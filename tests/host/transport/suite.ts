@@ -218,6 +218,9 @@ export function transportSuite(name: string, make: () => Promise<TransportUnderT
     ])
     assert.equal([first, other].sort(), [0n, 3n])
     assert.is((await transport.topic(topic))?.partitions, 1)
+    const missing = topicName()
+    await rejects(append(transport, missing, values(0, 1), { create: true }, 1), 'NOT_FOUND')
+    assert.is(await transport.topic(missing), undefined)
   })
 
   test('partitions have offsets of their own', async ({ under: { transport } }) => {
