@@ -22,6 +22,8 @@ interface Settings {
 }
 
 interface Position extends Stamp {
+  /** As the settings said then: a place among other files means nothing. */
+  pattern: string
   path: string
   /** Of the next record, in the stream after decompression. */
   offset: number
@@ -62,7 +64,8 @@ export class FileSource implements Source {
     const { path, follow, recordsPerSecond } = this.#settings
     this.#permissions.checkRead(globBase(path))
     this.#paths = await this.#list()
-    const before = position as Position | undefined
+    const kept = position as Position | undefined
+    const before = kept?.pattern === path ? kept : undefined
     if (before) {
       this.#at = this.#paths.indexOf(before.path)
       if (this.#at < 0) {
@@ -134,7 +137,15 @@ export class FileSource implements Source {
   #handOut(file: OpenFile): Chunk {
     this.#handedOffset = file.offset
     const { inode, size, changedAt } = file.stamp
-    const position: Position = { path: file.path, inode, size, changedAt, offset: file.offset, line: file.line }
+    const position: Position = {
+      pattern: this.#settings.path,
+      path: file.path,
+      inode,
+      size,
+      changedAt,
+      offset: file.offset,
+      line: file.line,
+    }
     return { bytes: this.#chunk.bytes, from: 0, to: this.#chunk.length, records: this.#chunk.records, position }
   }
 

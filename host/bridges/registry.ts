@@ -5,14 +5,20 @@ import type { EmitterType, SourceType } from './bridge.ts'
 import { discardEmitter } from './discard-emitter.ts'
 import { fileSource } from './file-source.ts'
 import { generatorSource } from './generator-source.ts'
+import { httpSource } from './http-source.ts'
 import { timerSource } from './timer-source.ts'
+import { topicEmitter } from './topic-emitter.ts'
+import { topicSource } from './topic-source.ts'
 
 export const sourceTypes: Record<string, SourceType> = {
   file: fileSource,
   generator: generatorSource,
+  http: httpSource,
   timer: timerSource,
+  topic: topicSource,
 }
 
 export const emitterTypes: Record<string, EmitterType> = {
   discard: discardEmitter,
+  topic: topicEmitter,
 }

@@ -88,8 +88,9 @@ export class CsvFramer implements Framer {
   // hot
   take(bytes: Buffer, from: number, to: number, last: boolean, out: RecordBuffer, recordsMax: number): number {
     const now = Date.now()
+    const chunkBytes = this.#options.chunkBytes ?? CHUNK_BYTES
     const until = out.records + recordsMax
-    while (out.records < until && out.length < CHUNK_BYTES && from < to) {
+    while (out.records < until && out.length < chunkBytes && from < to) {
       const row = this.#parse(bytes, from, to, last)
       const tooLong = to - from > this.#options.recordBytesMax
       if (row === 'partial' && !tooLong) return from

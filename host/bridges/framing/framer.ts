@@ -4,7 +4,7 @@
 import type { SpqrError } from '../../../schemas/errors.ts'
 import type { RecordBuffer } from '../../record/record.ts'
 
-/** Records are cut until a chunk has about this many bytes. */
+/** Records are cut until a chunk has about this many bytes, unless options say otherwise. */
 export const CHUNK_BYTES = 256 << 10
 /** Of what could not become a record at most so much is shown. */
 export const REFUSED_BYTES_MAX = 16 << 10
@@ -14,6 +14,8 @@ export interface FramerOptions {
   recordBytesMax: number
   /** Low bits of each record's `source`: which of several files. */
   source: number
+  /** Bytes of a chunk; CHUNK_BYTES unless given. */
+  chunkBytes?: number
   /** Line number of the first line that is given, from 1. */
   line: number
   /** What could not become a record: its bytes (or the beginning of them) and its line. */

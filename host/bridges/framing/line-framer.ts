@@ -46,8 +46,9 @@ export class LineFramer implements Framer {
     const now = Date.now()
     const timestamp = this.#options.timestamp
     const source = this.#options.source
+    const chunkBytes = this.#options.chunkBytes ?? CHUNK_BYTES
     const until = out.records + recordsMax
-    while (out.records < until && out.length < CHUNK_BYTES) {
+    while (out.records < until && out.length < chunkBytes) {
       let newline = bytes.indexOf(LF, from)
       if (newline < 0 || newline >= to) {
         if (!last) return this.#skipped || to - from > this.#valueBytesMax + 1 ? this.#skip(bytes, from, to) : from

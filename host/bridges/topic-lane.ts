@@ -1,0 +1,159 @@
+// What one emitter sends to one partition: a batch under way, batches that are closed, and one that still gathers.
+// Runs on: bridge.
+
+import { SpqrError } from '../../schemas/errors.ts'
+import { decodeRecord, RECORD_LENGTH, RecordBuffer } from '../record/record.ts'
+import { Backoff } from './backoff.ts'
+import type { BridgeContext } from './bridge.ts'
+
+interface Batch {
+  frames: Uint8Array
+  records: number
+  transaction: string | undefined
+}
+
+export class TopicLane {
+  readonly #context: BridgeContext
+  readonly #topic: string
+  readonly #partition: number
+  /** The topic is the pipeline's own dead letters: made on its first write, and the end of the road. */
+  readonly #isLetters: boolean
+  readonly #onDelivered: () => void
+  readonly #gathering = new RecordBuffer(4 << 10)
+  #transaction: string | undefined
+  readonly #closed: Batch[] = []
+  #isSending = false
+  #stopped = false
+  readonly #backoff = new Backoff()
+  #timer: NodeJS.Timeout | undefined
+  /** Batches closed and delivered since the start. */
+  #closedCount = 0
+  #deliveredCount = 0
+  #waiting: { until: number; done: () => void; fail: (error: SpqrError) => void }[] = []
+  /** Bytes given and not delivered. */
+  waitingBytes = 0
+
+  /** @param onDelivered called after each batch */
+  constructor(context: BridgeContext, topic: string, partition: number, isLetters: boolean, onDelivered: () => void) {
+    this.#isLetters = isLetters
+    this.#context = context
+    this.#topic = topic
+    this.#partition = partition
+    this.#onDelivered = onDelivered
+  }
+
+  /** What is added from now on belongs to this transaction. */
+  begin(transaction: string | undefined): void {
+    if (transaction === this.#transaction) return
+    this.#close()
+    this.#transaction = transaction
+  }
+
+  /** Adds a run of whole records. // hot */
+  add(bytes: Uint8Array, from: number, to: number, records: number): void {
+    this.#gathering.append(bytes, from, to, records)
+    this.waitingBytes += to - from
+  }
+
+  /** Sends what there is, unless a batch is under way. */
+  send(): void {
+    if (this.#isSending || this.#stopped) return
+    if (this.#closed.length === 0) this.#close()
+    const batch = this.#closed.shift()
+    if (!batch) return
+    this.#isSending = true
+    this.#deliver(batch).then(
+      () => {
+        this.#isSending = false
+        if (this.#stopped) return
+        this.waitingBytes -= batch.frames.length
+        this.#deliveredCount++
+        this.#waiting = this.#waiting.filter(({ until, done }) => {
+          if (until > this.#deliveredCount) return true
+          done()
+          return false
+        })
+        this.#onDelivered()
+        this.send()
+      },
+      (error: unknown) => {
+        if (!this.#stopped) this.#context.fail(SpqrError.from(error))
+      },
+    )
+  }
+
+  /** Resolves when all that was added so far is delivered. */
+  flush(): Promise<void> {
+    this.#close()
+    const until = this.#closedCount
+    if (this.#deliveredCount >= until) return Promise.resolve()
+    const delivered = new Promise<void>((done, fail) => this.#waiting.push({ until, done, fail }))
+    this.send()
+    return delivered
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    const error = new SpqrError('INVALID_STATE', `The emitter was stopped before it wrote all to "${this.#topic}"`)
+    for (const { fail } of this.#waiting.splice(0)) fail(error)
+  }
+
+  #close(): void {
+    const { length, records } = this.#gathering
+    if (records === 0) return
+    // A copy of its own: it is the transport's until it settles, and more may gather meanwhile.
+    this.#closed.push({ frames: this.#gathering.bytes.slice(0, length), records, transaction: this.#transaction })
+    this.#closedCount++
+    this.#gathering.clear()
+  }
+
+  /** Tries until it went through. @throws what trying again does not cure */
+  async #deliver(batch: Batch): Promise<void> {
+    const { frames, records, transaction } = batch
+    const options = this.#isLetters ? { transaction, create: true } : { transaction }
+    for (;;) {
+      try {
+        await this.#context.transport.append(this.#topic, this.#partition, frames, records, options)
+        this.#backoff.reset()
+        return
+      } catch (thrown) {
+        const error = SpqrError.from(thrown)
+        if (this.#stopped) return
+        if (error.code === 'RECORD_TOO_LARGE') {
+          await this.#deliverApart(batch, error)
+          return
+        }
+        if (!error.retriable) throw error
+        this.#context.report(error)
+        await new Promise<void>((done) => {
+          this.#timer = setTimeout(done, this.#backoff.next())
+        })
+        // A stopped one is never heard of again: its batch is lost, as the one before it may have been.
+      }
+    }
+  }
+
+  /** Halves the batch until the record that is too large stands alone: it goes to dead letters. */
+  async #deliverApart({ frames, records, transaction }: Batch, error: SpqrError): Promise<void> {
+    if (records === 1) {
+      if (this.#isLetters) {
+        this.#context.report(error)
+        return
+      }
+      const record = decodeRecord(frames, 0)
+      this.#context.deadLetter(
+        error,
+        { key: record.key, value: record.value ?? new Uint8Array(0) },
+        record.sourceOffset ?? 0,
+      )
+      return
+    }
+    const view = new DataView(frames.buffer, frames.byteOffset, frames.byteLength)
+    const half = records >> 1
+    let middle = 0
+    for (let i = 0; i < half; i++) middle += view.getUint32(middle + RECORD_LENGTH, true)
+    await this.#deliver({ frames: frames.slice(0, middle), records: half, transaction })
+    await this.#deliver({ frames: frames.slice(middle), records: records - half, transaction })
+  }
+}
