@@ -2,6 +2,7 @@
 // Numbers name pipelines (unique in the host) and channels (one ring each way); both are given by the control thread.
 
 import type { ErrorMessage } from '../../schemas/errors.ts'
+import type { StackContext } from '../sandbox/stack.ts'
 import type { EmitWhen, OnError, WhenFull } from '../../schemas/document.ts'
 
 /** An edge into an operator or emitter; all edges from one component are one, with the ports as bits. */
@@ -106,9 +107,7 @@ export type ToCompute =
   | { type: 'stop' }
 
 /** What turns positions of the admitted module into lines of the author's file. */
-export interface TraceInfo {
-  offsetMap: Uint32Array
-  functionNames: Record<number, string>
+export interface TraceInfo extends StackContext {
   /** Of asc, as JSON; null where none was given. */
   sourceMap: string | null
 }

@@ -40,10 +40,11 @@ export class Modules {
         issues: admission.issues,
       })
     }
-    const { report, module, offsetMap, functionNames } = admission
+    const { report, module } = admission
     const present = this.known.get(report.digest)
     if (present) return { report: present.report, isNew: false }
-    const trace: TraceInfo = { offsetMap, functionNames, sourceMap: null }
+    const { offsetMap, functionNames, functionStarts } = admission
+    const trace: TraceInfo = { offsetMap, functionNames, functionStarts, sourceMap: null }
     const message: KnownModule['message'] = {
       type: 'module',
       digest: report.digest,
