@@ -85,7 +85,7 @@ export interface Emitter {
   flush(): Promise<unknown>
   configure?(settings: Record<string, unknown>): boolean
   /** A reader of `…/out/{component}`, of those that can be read. */
-  subscribe?(subscriber: Subscriber): () => void
+  subscribe?(subscriber: Subscriber): Subscription
   /** Ends; what was not flushed may be lost. */
   stop(): Promise<void>
 }
@@ -95,11 +95,19 @@ export interface Subscriber {
   lastEventId?: string
   /**
    * One record: opaque id, value bytes (a copy). `gap` says that records before it are no longer kept.
-   * @returns false: slow; the emitter skips until `ready` of the subscription and then says `gap`
+   * @returns false: slow, this one was not taken; the emitter holds back until `ready()` and goes on where it was, with
+   *   `gap` where that is no longer kept
    */
   push(id: string, value: Uint8Array, gap: boolean): boolean
   /** The emitter ended. */
   end(): void
+}
+
+/** What a reader holds. */
+export interface Subscription {
+  /** It takes records again. */
+  ready(): void
+  stop(): void
 }
 
 export interface BridgeType<T> {

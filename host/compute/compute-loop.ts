@@ -195,7 +195,7 @@ export class ComputeLoop {
   }
 
   // Every control message that asks gets exactly one answer, whatever happens inside.
-  private answer(request: number, work: () => Partial<Extract<FromCompute, { type: 'done' }>> | void): void {
+  private answer(request: number, work: () => Partial<Extract<FromCompute, { type: 'done' }>> | undefined): void {
     let answer: FromCompute
     try {
       answer = { ...work(), type: 'done', request }

@@ -1,8 +1,8 @@
 // The record that tells of a record which could not be processed, in the form of the product's API.
 // Runs on: compute.
 
-import { decodeRecord, RECORD_SOURCE, RECORD_SOURCE_OFFSET, RecordBuffer, readI64 } from '../record/record.ts'
 import { letterValue } from '../record/letter-value.ts'
+import { decodeRecord, RECORD_SOURCE, RECORD_SOURCE_OFFSET, RecordBuffer, readI64 } from '../record/record.ts'
 import type { Fault } from './fault.ts'
 import type { GraphSpec, OperatorSpec, TraceInfo } from './messages.ts'
 import { traceLines } from './trace.ts'

@@ -1,9 +1,9 @@
 // Everything that passes between a compute worker and the threads around it, in one place.
 // Numbers name pipelines (unique in the host) and channels (one ring each way); both are given by the control thread.
 
+import type { EmitWhen, OnError, WhenFull } from '../../schemas/document.ts'
 import type { ErrorMessage } from '../../schemas/errors.ts'
 import type { StackContext } from '../sandbox/stack.ts'
-import type { EmitWhen, OnError, WhenFull } from '../../schemas/document.ts'
 
 /** An edge into an operator or emitter; all edges from one component are one, with the ports as bits. */
 export interface EdgeSpec {
@@ -93,10 +93,25 @@ export interface EdgeStats {
 
 export type ToCompute =
   | { type: 'bridge'; index: number; port: MessagePortLike; doorbell: SharedArrayBuffer }
-  | { type: 'module'; digest: string; module: WebAssembly.Module; globals: string[]; memoryBytesMax: number; trace: TraceInfo }
+  | {
+      type: 'module'
+      digest: string
+      module: WebAssembly.Module
+      globals: string[]
+      memoryBytesMax: number
+      trace: TraceInfo
+    }
   | { type: 'source-map'; digest: string; sourceMap: string }
   | { type: 'slab'; index: number; memory: SharedArrayBuffer }
-  | { type: 'create'; request: number; pipeline: number; bridge: number; graph: GraphSpec; images: Image[]; paused: boolean }
+  | {
+      type: 'create'
+      request: number
+      pipeline: number
+      bridge: number
+      graph: GraphSpec
+      images: Image[]
+      paused: boolean
+    }
   | { type: 'change'; request: number; pipeline: number; graph: GraphSpec; keepState: boolean }
   | { type: 'drop'; request: number; pipeline: number }
   | { type: 'pause'; request: number; pipeline: number; paused: boolean }

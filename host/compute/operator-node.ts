@@ -32,7 +32,7 @@ import {
 } from './counters.ts'
 import { type Fault, GuestAbort } from './fault.ts'
 import { FaultShare } from './fault-share.ts'
-import { Input, takeInput } from './input.ts'
+import { type Input, takeInput } from './input.ts'
 import { Instance, type InstanceLimits, type InstanceOwner, type LoadedModule } from './instance.ts'
 import type { Image, OperatorSpec } from './messages.ts'
 import { Stage } from './output.ts'
@@ -240,7 +240,12 @@ export class OperatorNode implements InstanceOwner {
       const needed = RECORD_HEADER_BYTES + key + headers + value
       const whole = length >= needed && length - needed < 8 && (length & 7) === 0 && at + length <= to
       const port = bytes[at + RECORD_PORT]! | (bytes[at + RECORD_PORT + 1]! << 8)
-      if ((key | headers | value) < 0 || !whole || bytes[at + RECORD_KIND] !== KIND_DATA || bytes[at + RECORD_FLAGS]! > 3) {
+      if (
+        (key | headers | value) < 0 ||
+        !whole ||
+        bytes[at + RECORD_KIND] !== KIND_DATA ||
+        bytes[at + RECORD_FLAGS]! > 3
+      ) {
         throw new GuestAbort('OPERATOR_TRAP', `the operator wrote no whole record at byte ${at - from} of its output`)
       }
       if (port >= this.spec.ports) {

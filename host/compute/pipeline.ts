@@ -6,7 +6,7 @@ import { KIND_BARRIER, KIND_END } from '../record/record.ts'
 import { clockUs } from '../ring/ring.ts'
 import type { Slabs } from './counters.ts'
 import { deadLetterRecord } from './dead-letter.ts'
-import { type Fault } from './fault.ts'
+import type { Fault } from './fault.ts'
 import { Input } from './input.ts'
 import type { LoadedModule } from './instance.ts'
 import type {
@@ -214,7 +214,14 @@ export class Pipeline implements NodeOwner, SinkOwner {
 
   fault(node: OperatorNode, fault: Fault): void {
     const text = `${fault.code}: ${fault.message}`
-    this.context.toControl({ type: 'event', pipeline: this.key, component: node.component, kind: 'fault', level: 3, text })
+    this.context.toControl({
+      type: 'event',
+      pipeline: this.key,
+      component: node.component,
+      kind: 'fault',
+      level: 3,
+      text,
+    })
   }
 
   logged(node: OperatorNode, level: number, text: string): void {
@@ -424,7 +431,6 @@ export class Pipeline implements NodeOwner, SinkOwner {
     if (this.lettersSink) this.letters.publishControl(kind, epoch)
     else this.sunk('', epoch, kind === KIND_END)
   }
-
 }
 
 function refusal(spec: OperatorSpec, fault: Fault): SpqrError {

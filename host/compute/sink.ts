@@ -1,7 +1,14 @@
 // The compute side of an emitter: moves records from the outputs it reads into its ring, or, for `discard`, counts them.
 // Runs on: compute.
 
-import { KIND_BARRIER, KIND_DATA, KIND_END, RECORD_HEADER_BYTES, RECORD_KIND, RECORD_SOURCE_OFFSET } from '../record/record.ts'
+import {
+  KIND_BARRIER,
+  KIND_DATA,
+  KIND_END,
+  RECORD_HEADER_BYTES,
+  RECORD_KIND,
+  RECORD_SOURCE_OFFSET,
+} from '../record/record.ts'
 import { ChannelWriter } from '../ring/channel.ts'
 import { clockUs, type Run } from '../ring/ring.ts'
 import { BYTES_IN, type Counters, RECORDS_IN } from './counters.ts'

@@ -17,7 +17,13 @@ export class Tap {
   private skipped = 0
   private pendingBytes = 0
 
-  constructor(id: number, component: string, port: number, every: number, send: (frames: Uint8Array, skipped: number) => void) {
+  constructor(
+    id: number,
+    component: string,
+    port: number,
+    every: number,
+    send: (frames: Uint8Array, skipped: number) => void,
+  ) {
     this.id = id
     this.component = component
     this.port = port

@@ -4,8 +4,8 @@
 import type { Hono } from 'hono'
 import { SpqrError } from '../../schemas/errors.ts'
 import { RecordRun, tappedRecordJson } from '../bridges/json-records.ts'
-import { jsonOfValue } from '../record/json-of-record.ts'
 import type { Host } from '../pipeline/host.ts'
+import { jsonOfValue } from '../record/json-of-record.ts'
 import { type EventWriter, eventStream, eventText } from './event-stream.ts'
 
 export function streamRoutes(app: Hono, host: Host): void {

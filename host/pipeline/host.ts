@@ -201,7 +201,8 @@ export class Host implements PipelineOwner {
 
   /** @throws SpqrError as `ingest` of the bridge says */
   async ingest(pipeline: PipelineControl, component: string, contentType: string, body: Uint8Array): Promise<unknown> {
-    const transfer = body.byteOffset === 0 && body.byteLength === body.buffer.byteLength ? [body.buffer as ArrayBuffer] : []
+    const transfer =
+      body.byteOffset === 0 && body.byteLength === body.buffer.byteLength ? [body.buffer as ArrayBuffer] : []
     return this.askBridge({ type: 'ingest', pipeline: pipeline.key, component, contentType, body }, transfer)
   }
 
@@ -220,7 +221,10 @@ export class Host implements PipelineOwner {
     return (await this.askBridge({ type: 'fetch', ...query })) as Uint8Array<ArrayBuffer>
   }
 
-  private async askBridge(question: Parameters<BridgeThread['ask']>[0], transfer: ArrayBuffer[] = []): Promise<unknown> {
+  private async askBridge(
+    question: Parameters<BridgeThread['ask']>[0],
+    transfer: ArrayBuffer[] = [],
+  ): Promise<unknown> {
     const answer = await this.workers.bridge.ask(question, transfer)
     return answer.type === 'done' ? answer.result : undefined
   }
@@ -297,7 +301,11 @@ export class Host implements PipelineOwner {
       const kept = await this.transport.checkpoint(pipeline.slot, { savepoint })
       if (!kept) throw new SpqrError('NOT_FOUND', `Pipeline "${plan.id}" has no savepoint "${savepoint}"`)
       // Epochs go up, whatever is gone back to.
-      return { ...kept, epoch: Math.max(kept.epoch, newest?.epoch ?? 0), meta: { ...(kept.meta as object), completed: false } }
+      return {
+        ...kept,
+        epoch: Math.max(kept.epoch, newest?.epoch ?? 0),
+        meta: { ...(kept.meta as object), completed: false },
+      }
     }
     // From a place in the sources: no state. Epochs still go up.
     if (!newest) return undefined
@@ -459,7 +467,12 @@ export class Host implements PipelineOwner {
     const pipeline = this.byKey.get(message.pipeline)
     if (!pipeline) return
     const { tenant, id } = pipeline.plan
-    this.events.show(tenant, id, { kind: message.kind, component: message.component, level: message.level, text: message.text })
+    this.events.show(tenant, id, {
+      kind: message.kind,
+      component: message.component,
+      level: message.level,
+      text: message.text,
+    })
   }
 
   /** Calls for one pipeline come one after the other; different pipelines do not wait for each other. */

@@ -2,7 +2,7 @@
 // Runs on: control.
 
 import { SpqrError } from '../../schemas/errors.ts'
-import type { TraceInfo, ToCompute } from '../compute/messages.ts'
+import type { ToCompute, TraceInfo } from '../compute/messages.ts'
 import { type AdmissionReport, admit } from '../sandbox/admit.ts'
 
 export interface KnownModule {

@@ -17,7 +17,8 @@ export class Numbers {
   /** @throws SpqrError QUOTA_EXCEEDED when all are taken */
   take(): number {
     const number = this.free.pop() ?? this.next++
-    if (number >= this.limit) throw new SpqrError('QUOTA_EXCEEDED', `This host has no more than ${this.limit} ${this.what}`)
+    if (number >= this.limit)
+      throw new SpqrError('QUOTA_EXCEEDED', `This host has no more than ${this.limit} ${this.what}`)
     return number
   }
 

@@ -87,7 +87,13 @@ export class PipelineControl {
     const { workers } = this.owner
     const transfer = images.map((image) => image.memory.buffer as ArrayBuffer)
     const [bridge, compute] = await Promise.allSettled([
-      workers.bridge.ask({ type: 'create', pipeline: this.key, compute: this.compute, spec: wired.bridge, from: restore }),
+      workers.bridge.ask({
+        type: 'create',
+        pipeline: this.key,
+        compute: this.compute,
+        spec: wired.bridge,
+        from: restore,
+      }),
       workers
         .compute(this.compute)
         .ask(
@@ -173,7 +179,8 @@ export class PipelineControl {
   }
 
   async takeCheckpoint(savepoint?: string): Promise<CheckpointSummary> {
-    if (!this.live) throw new SpqrError('INVALID_STATE', `Pipeline "${this.plan.id}" is ${this.state}: it has no state to keep`)
+    if (!this.live)
+      throw new SpqrError('INVALID_STATE', `Pipeline "${this.plan.id}" is ${this.state}: it has no state to keep`)
     const answer = await this.owner.workers.bridge.ask({ type: 'checkpoint', pipeline: this.key, savepoint })
     return (answer as { result?: unknown }).result as CheckpointSummary
   }

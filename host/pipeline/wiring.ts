@@ -4,7 +4,7 @@
 
 import { SpqrError } from '../../schemas/errors.ts'
 import type { Plan, PlanComponent, PlanEdge, PlanEmitter, PlanOperator, PlanSource } from '../../schemas/plan.ts'
-import { type BridgeSpec } from '../bridges/runtime/messages.ts'
+import type { BridgeSpec } from '../bridges/runtime/messages.ts'
 import { topicOfSource } from '../bridges/runtime/slot-topics.ts'
 import type { EdgeSpec, GraphSpec } from '../compute/messages.ts'
 import type { Numbers } from './numbers.ts'

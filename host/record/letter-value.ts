@@ -20,7 +20,9 @@ const encoder = new TextEncoder()
 export function letterValue(letter: Letter): Uint8Array {
   const { record, ...rest } = letter
   const head = JSON.stringify(rest)
-  const headers = (record.headers ?? []).map(([name, value]) => `${JSON.stringify(name)}:${jsonOfBytes(value)}`).join(',')
+  const headers = (record.headers ?? [])
+    .map(([name, value]) => `${JSON.stringify(name)}:${jsonOfBytes(value)}`)
+    .join(',')
   const body = `{"key":${jsonOfBytes(record.key ?? null)},"value":${jsonOfValue(record.value ?? null)},"headers":{${headers}}}`
   return encoder.encode(`${head.slice(0, -1)},"record":${body}}`)
 }

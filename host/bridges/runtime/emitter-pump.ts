@@ -1,10 +1,18 @@
 // Drives one emitter: takes runs of records out of its ring, and flushes it at each barrier.
 // Runs on: bridge.
 
-import { KIND_BARRIER, KIND_DATA, KIND_END, KIND_MOVED, RECORD_HEADER_BYTES, RECORD_KIND, RECORD_SOURCE_OFFSET } from '../../record/record.ts'
+import { BYTES_IN, BYTES_OUT, type Counters, RECORDS_IN, RECORDS_OUT } from '../../compute/counters.ts'
+import {
+  KIND_BARRIER,
+  KIND_DATA,
+  KIND_END,
+  KIND_MOVED,
+  RECORD_HEADER_BYTES,
+  RECORD_KIND,
+  RECORD_SOURCE_OFFSET,
+} from '../../record/record.ts'
 import { ChannelReader } from '../../ring/channel.ts'
 import { clockUs, dataRun, type Run } from '../../ring/ring.ts'
-import { BYTES_IN, BYTES_OUT, type Counters, RECORDS_IN, RECORDS_OUT } from '../../compute/counters.ts'
 import type { Emitter } from '../bridge.ts'
 import type { BridgeEmitterSpec } from './messages.ts'
 

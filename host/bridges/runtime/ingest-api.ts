@@ -20,7 +20,7 @@ export async function ingest(
 ): Promise<{ accepted: number }> {
   const pump = slot.sources.get(component)
   const { tenant, id } = slot.spec
-  if (!pump || pump.spec.type !== 'http') {
+  if (pump?.spec.type !== 'http') {
     throw new SpqrError('NOT_FOUND', `Pipeline "${id}" has no http source "${component}"`)
   }
   if (slot.spec.forkOf !== undefined) {

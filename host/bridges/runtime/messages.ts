@@ -62,7 +62,14 @@ export type ToBridge =
   | { type: 'checkpoint'; request: number; pipeline: number; savepoint?: string }
   | { type: 'drop'; request: number; pipeline: number }
   | { type: 'ingest'; request: number; pipeline: number; component: string; contentType: string; body: Uint8Array }
-  | { type: 'subscribe'; request: number; pipeline: number; component: string; subscription: number; lastEventId?: string }
+  | {
+      type: 'subscribe'
+      request: number
+      pipeline: number
+      component: string
+      subscription: number
+      lastEventId?: string
+    }
   | { type: 'unsubscribe'; subscription: number }
   | { type: 'subscriber-ready'; subscription: number }
   | { type: 'produce'; request: number; topic: string; contentType: string; body: Uint8Array }

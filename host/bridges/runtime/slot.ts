@@ -15,7 +15,14 @@ import type { CheckpointSummary, Snapshot, Transport } from '../../transport/tra
 import type { BridgeContext, Emitter, Source } from '../bridge.ts'
 import { emitterTypes, sourceTypes } from '../registry.ts'
 import { EmitterPump } from './emitter-pump.ts'
-import type { BridgeEmitterSpec, BridgeSourceSpec, BridgeSpec, CheckpointMeta, FromBridge, RestoreFrom } from './messages.ts'
+import type {
+  BridgeEmitterSpec,
+  BridgeSourceSpec,
+  BridgeSpec,
+  CheckpointMeta,
+  FromBridge,
+  RestoreFrom,
+} from './messages.ts'
 import { topicOfSource } from './slot-topics.ts'
 import { SourcePump } from './source-pump.ts'
 
@@ -71,7 +78,8 @@ export class Slot {
   private dropped = false
   private completed = false
   private readonly endsLeft = new Set<string>()
-  private prepared: { spec: BridgeSpec; sources: Map<string, SourcePump>; emitters: Map<string, EmitterPump> } | null = null
+  private prepared: { spec: BridgeSpec; sources: Map<string, SourcePump>; emitters: Map<string, EmitterPump> } | null =
+    null
 
   constructor(key: number, spec: BridgeSpec, context: SlotContext, compute: ComputeLink) {
     this.key = key
@@ -143,7 +151,8 @@ export class Slot {
       ...[...this.sources.values()].map((pump) => pump.source.stop()),
       ...[...this.emitters.values()].map((pump) => pump.emitter.stop()),
     ])
-    if (this.spec.delivery === 'exactly-once') await this.context.transport.abort(this.transactionOf(this.committed + 1))
+    if (this.spec.delivery === 'exactly-once')
+      await this.context.transport.abort(this.transactionOf(this.committed + 1))
   }
 
   // Changes
@@ -238,7 +247,10 @@ export class Slot {
       const pump = this.emitters.get(emitter.component)
       if (!pump || sameSpec(pump.spec, emitter)) continue
       if (!pump.emitter.configure?.(emitter.settings)) {
-        const replacement = emitterTypes[emitter.type]!.create(emitter.settings, this.contextOf(emitter.component, pump))
+        const replacement = emitterTypes[emitter.type]!.create(
+          emitter.settings,
+          this.contextOf(emitter.component, pump),
+        )
         await replacement.open(undefined)
         const old = pump.emitter
         pump.emitter = replacement
@@ -523,7 +535,14 @@ export class Slot {
       deadLetter: (error, record, offset) => this.deadLetter(pumpOf(), component, error, record, offset),
       fail: (error) => this.fail(component, error),
       log: (level, text) =>
-        this.context.toControl({ type: 'event', pipeline: this.key, component, kind: 'log', level: LEVELS[level], text }),
+        this.context.toControl({
+          type: 'event',
+          pipeline: this.key,
+          component,
+          kind: 'log',
+          level: LEVELS[level],
+          text,
+        }),
       transaction: () => {
         if (this.spec.delivery !== 'exactly-once') return undefined
         const pump = pumpOf()

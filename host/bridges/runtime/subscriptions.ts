@@ -28,7 +28,10 @@ export class Subscriptions {
   ): void {
     const emitter = slot.emitters.get(component)?.emitter
     if (!emitter?.subscribe) {
-      throw new SpqrError('NOT_FOUND', `Pipeline "${slot.spec.id}" has no emitter "${component}" that can be read (sse, websocket)`)
+      throw new SpqrError(
+        'NOT_FOUND',
+        `Pipeline "${slot.spec.id}" has no emitter "${component}" that can be read (sse, websocket)`,
+      )
     }
     let events: OutEvent[] = []
     let pendingBytes = 0
@@ -40,7 +43,7 @@ export class Subscriptions {
       this.send({ type: 'out', subscription, events })
       events = []
     }
-    const stop = emitter.subscribe({
+    const reading = emitter.subscribe({
       lastEventId,
       push: (id, value, gap) => {
         if (pendingBytes > 0 && pendingBytes + value.length > PENDING_BYTES_MAX) {
@@ -62,13 +65,12 @@ export class Subscriptions {
       },
     })
     this.active.set(subscription, {
-      stop,
+      stop: () => reading.stop(),
       ready: () => {
         pendingBytes = 0
-        if (refused) {
-          refused = false
-          emitter.resume?.(subscription)
-        }
+        if (!refused) return
+        refused = false
+        reading.ready()
       },
     })
   }
