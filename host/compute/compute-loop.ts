@@ -168,10 +168,14 @@ export class ComputeLoop {
         this.answer(message.request, () => {
           this.pipelines.get(message.pipeline)?.drop()
           this.pipelines.delete(message.pipeline)
+          return undefined
         })
         return
       case 'pause':
-        this.answer(message.request, () => this.pipeline(message.pipeline).setPaused(message.paused))
+        this.answer(message.request, () => {
+          this.pipeline(message.pipeline).setPaused(message.paused)
+          return undefined
+        })
         return
       case 'tap':
         this.pipelines.get(message.pipeline)?.tap(message.tap, message.component, message.port, message.every)

@@ -49,7 +49,7 @@ export class Host implements PipelineOwner {
   readonly modules: Modules
   readonly events = new Events()
   readonly readers: Readers
-  /** Rejects when the host cannot go on: its log thread died. */
+  /** Rejects when the host cannot go on: its log thread died, or another cannot start. */
   readonly closed: Promise<void>
   private readonly log: EmbeddedLog
   private readonly permissions: Permissions
@@ -69,7 +69,9 @@ export class Host implements PipelineOwner {
 
   private constructor(log: EmbeddedLog, options: HostOptions) {
     this.log = log
-    this.closed = log.closed
+    let broken: (error: SpqrError) => void = () => undefined
+    this.closed = Promise.race([log.closed, new Promise<void>((_, failed) => (broken = failed))])
+    this.closed.catch(() => undefined)
     this.permissions = options.permissions
     this.transport = new EmbeddedTransport(log.connect())
     const computeWorkers = options.computeWorkers ?? Math.max(2, availableParallelism() - 1)
@@ -83,6 +85,7 @@ export class Host implements PipelineOwner {
       onBridge: (message) => this.fromBridge(message),
       onComputeReplaced: (worker, culprit) => void this.computeReplaced(worker, culprit),
       onBridgeReplaced: () => void this.restartAll(() => true),
+      onBroken: (error) => broken(error),
       greetings: () => this.modules.messages(),
     })
     this.readers = new Readers(this.workers)

@@ -22,8 +22,8 @@ type Question<To> = To extends { request: number } ? Omit<To, 'request'> : never
 export class Thread<To extends { type: string }, From extends Answer> {
   readonly name: string
   readonly worker: Worker
-  /** Resolves when the thread has ended, asked to or not. */
-  readonly closed: Promise<void>
+  /** Resolves when the thread has ended, asked to or not, with what calls to it are told. */
+  readonly closed: Promise<SpqrError>
   private readonly port: MessagePort
   private readonly waiting = new Map<number, Waiting<From>>()
   private readonly onPosted: () => void
@@ -68,11 +68,10 @@ export class Thread<To extends { type: string }, From extends Answer> {
         this.ended = true
         port1.close()
         const why = cause instanceof Error ? `: ${cause.stack ?? cause.message}` : ''
-        for (const { failed } of this.waiting.values()) {
-          failed(new SpqrError('INTERNAL', `Thread ${this.name} ended${why}`, { retriable: true }))
-        }
+        const error = new SpqrError('INTERNAL', `Thread ${this.name} ended${why}`, { retriable: true })
+        for (const { failed } of this.waiting.values()) failed(error)
         this.waiting.clear()
-        done()
+        done(error)
       })
     })
   }

@@ -3,6 +3,7 @@
 
 import { availableParallelism } from 'node:os'
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
+import type { SpqrError } from '../../schemas/errors.ts'
 import type { FromBridge, ToBridge } from '../bridges/runtime/messages.ts'
 import { makeSlab, SLAB_BLOCKS, Slabs } from '../compute/counters.ts'
 import type { FromCompute, ToCompute } from '../compute/messages.ts'
@@ -24,6 +25,8 @@ export interface WorkersOptions {
   /** A worker died and another stands in its place, without any pipeline. `culprit`: what it worked on, -1 for nothing. */
   onComputeReplaced: (worker: number, culprit: number) => void
   onBridgeReplaced: () => void
+  /** A thread cannot even start. */
+  onBroken: (error: SpqrError) => void
   /** What a new compute worker is told before anything else. */
   greetings: () => ToCompute[]
 }
@@ -31,6 +34,8 @@ export interface WorkersOptions {
 const WATCH_MS = 500
 /** A compute worker that sleeps wakes at least every second; one that has not moved for so long is stuck. */
 const STUCK_MS = 4000
+/** A thread that ends so soon after it began will do so again: the host cannot go on. */
+const BORN_DEAD_MS = 300
 
 export class Workers {
   readonly slabs = new Slabs()
@@ -105,10 +110,12 @@ export class Workers {
       this.options.onBridge,
     )
     this.bridgeThread = thread
-    this.slabMemories.forEach((memory, index) => thread.post({ type: 'slab', index, memory }))
-    this.computes.forEach((_, worker) => this.introduce(worker))
-    void thread.closed.then(() => {
+    for (const [index, memory] of this.slabMemories.entries()) thread.post({ type: 'slab', index, memory })
+    for (const worker of this.computes.keys()) this.introduce(worker)
+    const born = Date.now()
+    void thread.closed.then((cause) => {
       if (this.stopping) return
+      if (Date.now() - born < BORN_DEAD_MS) return this.options.onBroken(cause)
       this.startBridge()
       this.options.onBridgeReplaced()
     })
@@ -128,11 +135,13 @@ export class Workers {
     )
     this.computes[worker] = thread
     this.seen[worker] = { heartbeat: this.status.heartbeat(worker), at: Date.now() }
-    this.slabMemories.forEach((memory, index) => thread.post({ type: 'slab', index, memory }))
+    for (const [index, memory] of this.slabMemories.entries()) thread.post({ type: 'slab', index, memory })
     for (const message of this.options.greetings()) thread.post(message)
     this.introduce(worker)
-    void thread.closed.then(() => {
+    const born = Date.now()
+    void thread.closed.then((cause) => {
       if (this.stopping) return
+      if (Date.now() - born < BORN_DEAD_MS) return this.options.onBroken(cause)
       const culprit = this.status.pipeline(worker)
       this.startCompute(worker)
       this.options.onComputeReplaced(worker, culprit)
