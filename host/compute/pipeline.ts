@@ -194,13 +194,14 @@ export class Pipeline implements NodeOwner, SinkOwner {
   }
 
   deadLetter(node: OperatorNode, fault: Fault, input: Uint8Array, at: number): void {
+    // Before the first letter is published: a stage without a reader forgets.
+    if (this.lettersSink === null) this.openLetters()
     const { trace } = this.context.module(node.loaded.digest)
     const record = deadLetterRecord(node.spec, fault, trace, this.graph, input, at)
     const start = this.letters.reserve(record.length)
     this.letters.bytes.set(record.bytes.subarray(0, record.length), start)
     this.letters.grow(record.length)
     this.letters.publish(clockUs())
-    if (this.lettersSink === null) this.openLetters()
   }
 
   failed(node: OperatorNode, fault: Fault): void {
@@ -419,8 +420,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
     const spec = { component: '', channel, edges: [], capacityBytes: 1 << 20, counters }
     this.lettersSink = new Sink(spec, this.context.slabs.block(counters), this)
     const input = new Input('', this.letters, ALL, ALL, true)
-    // What is in the stage now is for it as well.
-    this.letters.cursors.push(input)
+    this.letters.attach(input)
     this.lettersSink.inputs.push(input)
     this.context.listen(channel, this, this.lettersSink)
     this.steps.push(this.lettersSink)
