@@ -3,8 +3,8 @@
 
 import { type Issue, type ProblemCode, SpqrError, STATUS_OF } from '../../schemas/errors.ts'
 
-/** Reads `application/problem+json`; anything else becomes INTERNAL with the status in its message. */
-export async function problemOf(response: Response): Promise<SpqrError> {
+/** Reads `application/problem+json`; what is none becomes INTERNAL with the status in its message. */
+export async function problemOf(response: Response, who = 'The host'): Promise<SpqrError> {
   const text = await response.text()
   let body: Record<string, unknown> = {}
   try {
@@ -15,7 +15,7 @@ export async function problemOf(response: Response): Promise<SpqrError> {
   }
   const { type: _type, title: _title, status: _status, code, detail, issues, ...extra } = body
   if (typeof code !== 'string' || !(code in STATUS_OF)) {
-    return new SpqrError('INTERNAL', `The host answered ${response.status}: ${text.slice(0, 500) || 'nothing'}`)
+    return new SpqrError('INTERNAL', `${who} answered ${response.status}: ${text.slice(0, 500) || 'nothing'}`)
   }
   return new SpqrError(code as ProblemCode, typeof detail === 'string' ? detail : code, {
     issues: Array.isArray(issues) ? (issues as Issue[]) : undefined,

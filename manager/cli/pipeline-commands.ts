@@ -1,0 +1,243 @@
+// spqr pipeline …
+
+import type { Command } from 'commander'
+import pc from 'picocolors'
+import { stringify } from 'yaml'
+import { ApiClient, jsonBody } from './api-client.ts'
+import { deadLetterCommands } from './dead-letter-commands.ts'
+import { importFile } from './import-file.ts'
+import { coloured, print, printJson, tableOf, timeText } from './output.ts'
+import { pathOf } from './paths.ts'
+import { applyFiles, lintFiles } from './pipeline-files.ts'
+import { showStats, tail, tap } from './pipeline-watch.ts'
+import { countOf, patchOf } from './values.ts'
+
+interface Json {
+  json?: boolean
+}
+
+interface Pipeline {
+  id: string
+  state: string
+  reason?: unknown
+  revision: number
+  hosts: string[]
+  document: unknown
+}
+
+interface Savepoint {
+  name: string
+  epoch: number
+  createdAt: number
+  bytes: number
+}
+
+export function pipelineCommands(program: Command): void {
+  const pipeline = program.command('pipeline').description('make, watch, change and remove pipelines')
+
+  pipeline
+    .command('apply')
+    .description('create or replace the pipelines of these documents')
+    .argument('<file...>', 'YAML or JSON; "-" is the standard input')
+    .option('--json', "print the API's answers")
+    .action((files: string[], { json }: Json) => applyFiles(new ApiClient(), files, json))
+
+  pipeline
+    .command('lint')
+    .description('check documents and change nothing; without a manager, against what comes with the product')
+    .argument('<file...>', 'YAML or JSON; "-" is the standard input')
+    .option('--json', 'print what was found as JSON')
+    .action((files: string[], { json }: Json) => lintFiles(new ApiClient(), files, json))
+
+  pipeline
+    .command('import')
+    .description('turn a document of the original SPQR into one of this, on the standard output')
+    .argument('<file>', 'spqr.json')
+    .option('--json', 'as JSON instead of YAML')
+    .action((file: string, { json }: Json) => importFile(file, json))
+
+  reading(pipeline)
+  changing(pipeline)
+  deadLetterCommands(pipeline)
+}
+
+function reading(pipeline: Command): void {
+  pipeline
+    .command('ls')
+    .description('list pipelines')
+    .option('--json', "print the API's answer")
+    .action(async ({ json }: Json) => {
+      const items = await new ApiClient().all<Pipeline>('/v1/pipelines')
+      if (json) return printJson({ items })
+      const rows = items.map((p) => [p.id, coloured(p.state), p.revision, p.hosts.join(', '), reasonText(p.reason)])
+      print(tableOf(['ID', 'STATE', 'REVISION', 'HOSTS', 'REASON'], rows))
+    })
+
+  pipeline
+    .command('get')
+    .description('show a pipeline and its document')
+    .argument('<id>')
+    .option('--json', "print the API's answer")
+    .action(async (id: string, { json }: Json) => {
+      const found = await new ApiClient().json<Pipeline>('GET', pathOf(id))
+      if (json) return printJson(found)
+      const reason = found.reason === undefined ? '' : `, ${reasonText(found.reason)}`
+      print(`# ${found.state}${reason}, revision ${found.revision}, on ${found.hosts.join(', ') || 'no host'}`)
+      print(stringify(found.document, { flowCollectionPadding: true }))
+    })
+
+  pipeline
+    .command('stats')
+    .description('show what moves through a pipeline')
+    .argument('<id>')
+    .option('--watch', 'again each second, with rates')
+    .option('--json', "print the API's answer")
+    .action((id: string, options: { watch?: boolean; json?: boolean }) => showStats(new ApiClient(), id, options))
+
+  pipeline
+    .command('tap')
+    .description('watch the records that leave a component, as JSON lines')
+    .argument('<id>')
+    .argument('<component>')
+    .option('--port <name>', 'of this port alone')
+    .option('--limit <n>', 'end after so many', countOf)
+    .option('--every <n>', 'one of so many', countOf)
+    .action((id: string, component: string, options: Record<string, string | number>) =>
+      tap(new ApiClient(), id, component, options),
+    )
+
+  pipeline
+    .command('events')
+    .description('watch the life cycle, the logs of operators and errors')
+    .argument('<id>')
+    .action((id: string) => tail(new ApiClient(), pathOf(id, '/events')))
+
+  pipeline
+    .command('savepoints')
+    .description('list the savepoints of a pipeline')
+    .argument('<id>')
+    .option('--json', "print the API's answer")
+    .action(async (id: string, { json }: Json) => {
+      const answer = await new ApiClient().json<{ items: Savepoint[] }>('GET', pathOf(id, '/savepoints'))
+      if (json) return printJson(answer)
+      const rows = answer.items.map((s) => [s.name, s.epoch, timeText(s.createdAt), s.bytes])
+      print(tableOf(['NAME', 'EPOCH', 'CREATED', 'BYTES'], rows))
+    })
+}
+
+function changing(pipeline: Command): void {
+  pipeline
+    .command('set')
+    .description('change settings of a component while it runs')
+    .argument('<id>')
+    .argument('<component>')
+    .argument('<key=value...>', 'a dotted path and JSON, else a text; key=null removes')
+    .option('--operator <name@version>', 'change to this version of the operator too')
+    .option('--keep-state', 'refuse the change where it would start the state anew')
+    .option('--json', "print the API's answer")
+    .action(async (id: string, component: string, values: string[], options: SetOptions) => {
+      const path = pathOf(
+        id,
+        `/components/${encodeURIComponent(component)}${options.keepState ? '?keepState=required' : ''}`,
+      )
+      const body = jsonBody({ settings: patchOf(values), operator: options.operator })
+      const answer = await new ApiClient().json<Patched>('PATCH', path, body)
+      if (options.json) return printJson(answer)
+      const from = answer.fromSequence ? `, from record ${answer.fromSequence.sequence} of ${component}` : ''
+      print(`changed ${id}/${component}: revision ${answer.revision}${from}${answer.stateReset ? ', state anew' : ''}`)
+    })
+
+  for (const [action, done, description] of ACTIONS) {
+    pipeline
+      .command(action)
+      .description(description)
+      .argument('<id...>')
+      .option('--json', "print the API's answer")
+      .action(async (ids: string[], { json }: Json) => {
+        for (const id of ids) {
+          const answer = await new ApiClient().json<Pipeline>('POST', pathOf(id, `/${action}`))
+          if (json) printJson(answer)
+          else print(`${done} ${id}`)
+        }
+      })
+  }
+
+  pipeline
+    .command('rm')
+    .description('remove pipelines with their checkpoints and own topics')
+    .argument('<id...>')
+    .option('--drain', 'deliver first what was taken in')
+    .action(async (ids: string[], { drain }: { drain?: boolean }) => {
+      for (const id of ids) {
+        await new ApiClient().json('DELETE', pathOf(id, drain ? '?drain=true' : ''))
+        print(`removed ${id}`)
+      }
+    })
+
+  pipeline
+    .command('savepoint')
+    .description('keep the present state under a name')
+    .argument('<id>')
+    .argument('[name]')
+    .option('--json', "print the API's answer")
+    .action(async (id: string, name: string | undefined, { json }: Json) => {
+      const answer = await new ApiClient().json<Savepoint>('POST', pathOf(id, '/savepoints'), jsonBody({ name }))
+      if (json) return printJson(answer)
+      print(`kept ${id} as ${pc.bold(answer.name)}, ${answer.bytes} bytes`)
+    })
+
+  pipeline
+    .command('fork')
+    .description("make a second pipeline from one's state, beside it")
+    .argument('<id>')
+    .argument('<new-id>')
+    .option('--savepoint <name>', 'from this one, not from now')
+    .option('--set <component.key=value...>', 'change settings in the fork')
+    .option('--json', "print the API's answer")
+    .action(async (id: string, newId: string, options: { savepoint?: string; set?: string[]; json?: boolean }) => {
+      const changes = Object.entries(patchOf(options.set ?? [])).map(([component, settings]) => ({
+        id: component,
+        settings,
+      }))
+      const body = jsonBody({ id: newId, savepoint: options.savepoint, components: changes })
+      const answer = await new ApiClient().json<Pipeline>('POST', pathOf(id, '/fork'), body)
+      if (options.json) return printJson(answer)
+      print(`forked ${id} as ${answer.id}: ${answer.state}`)
+    })
+
+  pipeline
+    .command('restart')
+    .description('run again from a place')
+    .argument('<id>')
+    .option('--from <place>', 'checkpoint, savepoint:NAME, earliest, latest, offset:N or time:ISO', 'checkpoint')
+    .option('--json', "print the API's answer")
+    .action(async (id: string, { from, json }: { from: string; json?: boolean }) => {
+      const answer = await new ApiClient().json<Pipeline>('POST', pathOf(id, '/restart'), jsonBody({ from }))
+      if (json) return printJson(answer)
+      print(`restarted ${id} from ${from}: ${answer.state}`)
+    })
+}
+
+interface SetOptions extends Json {
+  operator?: string
+  keepState?: boolean
+}
+
+interface Patched {
+  revision: number
+  fromSequence?: { component: string; sequence: number }
+  stateReset: boolean
+}
+
+const ACTIONS = [
+  ['pause', 'paused', 'let nothing flow until it is resumed'],
+  ['resume', 'resumed', 'let a paused pipeline go on, or start a stopped one from its checkpoint'],
+  ['stop', 'stopped', 'take a checkpoint and free everything but the document'],
+] as const
+
+function reasonText(reason: unknown): string {
+  if (reason === undefined) return ''
+  if (typeof reason === 'string') return reason
+  const { code, message } = reason as { code?: string; message?: string }
+  return [code, message].filter(Boolean).join(': ') || JSON.stringify(reason)
+}
