@@ -5,6 +5,7 @@ import { Settings } from 'spqr'
 import { Paths, Slot } from 'spqr/json/paths'
 import { KIND_ARRAY, KIND_MISSING, KIND_STRING, kindAt, skipSpace, skipValue } from 'spqr/json/scan'
 import { Constant, indexOfBytes, sameBytes } from 'spqr/memory'
+import { Regex } from '../regex/regex.ts'
 import { Literal, textAt, textBytes, useText } from './literal.ts'
 
 /** Conditions inside of conditions. */
@@ -78,6 +79,7 @@ function comparison(slot: Slot, operation: string, value: Settings): Condition {
   if (operation == 'contains') return new Contains(slot, value)
   if (operation == 'startsWith') return new Affix(slot, value, operation, true)
   if (operation == 'endsWith') return new Affix(slot, value, operation, false)
+  if (operation == 'matches') return new Matches(slot, value)
   if (operation == 'exists') {
     if (!value.isBool) throw new Error('exists takes true or false, not ' + value.raw)
     return new Exists(slot, value.isTrue)
@@ -273,5 +275,26 @@ class Affix extends Condition {
 
   free(): void {
     this.part.free()
+  }
+}
+
+/** A match somewhere in a string. */
+class Matches extends Condition {
+  private regex: Regex
+
+  constructor(
+    private slot: Slot,
+    value: Settings,
+  ) {
+    super()
+    if (!value.isString) throw new Error('matches takes a pattern, not ' + value.raw)
+    this.regex = new Regex(value.string)
+  }
+
+  holds(paths: Paths): bool {
+    const slot = this.slot
+    if (paths.kind(slot) != KIND_STRING) return false
+    useText(slot.start, slot.end, slot.escapes != 0)
+    return this.regex.matches(textAt, textBytes)
   }
 }
