@@ -1,8 +1,8 @@
 // Decides where fuel is charged and calls are counted, over all functions of a module.
 //
-// Fuel: the weight of a function is charged at its entry, that of a loop's body at its head; no code runs uncharged. A
-// small function without loops that is only called by name costs a known sum, so its callers are charged for it instead
-// (`folded`).
+// Fuel: the weight of a function is charged at its entry, that of a loop's body at its head, that of a heavy arm (what follows
+// an if, a conditional branch, the end of a block) where it begins; no code runs uncharged. A small function without loops that
+// is only called by name costs a known sum, so its callers are charged for it instead (`folded`).
 //
 // Depth: only functions that can be on the stack twice are counted. The others together take at most as much as the longest
 // chain of calls, which is known.
@@ -14,6 +14,13 @@ import type { FunctionScan } from './scan-function.ts'
 
 /** A function that weighs more, callees included, is charged at its own entry. */
 const FOLD_WEIGHT_MAX = 64
+/**
+ * An arm that weighs less is charged with what comes before it: one charge less, and an overcharge of at most this where it is
+ * not taken. Measured over the shipped operators: charging every arm costs 14 to 20 % of their time, none 5 to 9 %, these 5 to
+ * 9 % at a third less fuel. Where fuel is not held in a local a charge costs more.
+ */
+const ARM_WEIGHT_MIN = 64
+const ARM_WEIGHT_MIN_UNHELD = 128
 
 export interface FunctionCharge {
   /** Its weight is charged by its callers; it has no code of ours. */
@@ -22,7 +29,7 @@ export interface FunctionCharge {
   counted: boolean
   /** It has loops: its fuel is held in a local, and is in the global while others run. */
   held: boolean
-  /** Fuel of each region, folded callees included. */
+  /** Fuel of each segment, folded callees included; 0: charged with its parent. */
   weights: number[]
 }
 
@@ -78,19 +85,29 @@ function planWith(
 }
 
 function chargeOf(scan: FunctionScan, functions: FunctionCharge[], counted: boolean): FunctionCharge {
+  const { segments } = scan
   // A callee of the same component is not known yet, and never folded.
-  const weights = scan.regions.map(({ weight, calls }) =>
+  const weights = segments.map(({ weight, calls }) =>
     calls.reduce((sum, callee) => sum + (functions[callee]?.folded ? functions[callee].weights[0]! : 0), weight),
   )
-  return { folded: false, counted, held: scan.regions.length > 1, weights }
+  const held = segments.some(({ kind }) => kind === 'loop')
+  const least = held ? ARM_WEIGHT_MIN : ARM_WEIGHT_MIN_UNHELD
+  for (let i = segments.length - 1; i > 0; i--) {
+    const { kind, parent } = segments[i]!
+    if (kind !== 'arm' || weights[i]! >= least) continue
+    weights[parent]! += weights[i]!
+    weights[i] = 0
+  }
+  return { folded: false, counted, held, weights }
 }
 
-/** No loops, nothing to charge by length, every callee folded. */
+/** No loops, no arm of its own charge, nothing to charge by length, every callee folded. */
 function isSmall(scan: FunctionScan, charge: FunctionCharge, functions: FunctionCharge[]): boolean {
   if (charge.held || charge.weights[0]! > FOLD_WEIGHT_MAX) return false
   for (const site of scan.sites) {
     if (site.kind === 'call' && functions[site.callee]?.folded) continue
     if (site.kind === 'import' && site.ends) continue
+    if (site.kind === 'arm' && charge.weights[site.segment] === 0) continue
     if (site.kind !== 'return' && site.kind !== 'unreachable') return false
   }
   return true
@@ -110,7 +127,7 @@ function calleesOf(shape: ModuleShape, scans: FunctionScan[], imported: number):
   })
   const callees = Array.from({ length: scans.length + nodes.size }, () => new Set<number>())
   for (const [index, scan] of scans.entries()) {
-    for (const { calls } of scan.regions) for (const callee of calls) callees[index]!.add(callee)
+    for (const { calls } of scan.segments) for (const callee of calls) callees[index]!.add(callee)
     for (const type of scan.indirectTypes) callees[index]!.add(nodeOf[type]!)
   }
   for (const { functions } of shape.elements) {

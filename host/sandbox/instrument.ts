@@ -5,6 +5,7 @@
 //   loop     a function with loops holds F in a local: it is fetched at the entry and charged there, at loops and for lengths;
 //            stored before a call, an abort, `unreachable` and at the exit, fetched behind a call. So an iteration costs a
 //            subtraction and a branch, and never waits for memory. A trap of the engine itself leaves the F of the last store
+//   arm      F − weight → F, unchecked: the next loop, call or length looks
 //   exit     where there is something to do at the exit, the body becomes a block and every return a branch to its end
 //   bulk     a charge by the length on the stack, next to the constant part that its region has
 //   grow     the same, and where memory.grow answered −1, G is set
@@ -115,8 +116,16 @@ export class FunctionWriter {
           this.#copy(bytes, at, site.bodyAt)
           at = site.bodyAt
           this.#inserted(site.at)
-          this.#charge(charge.weights[site.region]!)
+          this.#charge(charge.weights[site.segment]!)
           break
+        case 'arm': {
+          const weight = charge.weights[site.segment]!
+          if (weight > 0) {
+            this.#inserted(at)
+            this.#subtract(weight)
+          }
+          break
+        }
         case 'return':
           if (!wrapped) break
           this.#inserted(at)
@@ -227,6 +236,15 @@ export class FunctionWriter {
     this.#const(weight)
     this.#out.u8(OP_I32_SUB)
     this.#keep()
+  }
+
+  /** Charges without looking: the next loop, function or length does. */
+  #subtract(weight: number): void {
+    this.#getFuel()
+    this.#const(weight)
+    this.#out.u8(OP_I32_SUB)
+    this.#out.u8(this.#held ? OP_LOCAL_SET : OP_GLOBAL_SET)
+    this.#out.u32(this.#held ? this.#fuel : this.#globals.fuel)
   }
 
   /** F becomes what is on the stack; negative ends the call. */

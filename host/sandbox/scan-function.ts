@@ -45,9 +45,13 @@ import {
 } from './opcodes.ts'
 import { Malformed } from './problems.ts'
 
-/** What one charge covers: the function outside of its loops, or the body of one loop outside of those within. */
-export interface Region {
-  /** Index of the region around it; -1: none. */
+/**
+ * Instructions that one charge covers: from its place up to where control may join or part. An arm may be charged with its
+ * parent instead, which is always passed before it.
+ */
+export interface Segment {
+  kind: 'entry' | 'loop' | 'arm'
+  /** Index of the segment that is passed before this one; below its own. -1: none. */
   parent: number
   weight: number
   /** Defined functions called by name, one entry per call. */
@@ -57,7 +61,9 @@ export interface Region {
 /** A place where the rewriter does something; in the order of `at`. */
 export type Site =
   /** `at`: the loop instruction; `bodyAt`: behind its block type. */
-  | { kind: 'loop'; at: number; bodyAt: number; region: number }
+  | { kind: 'loop'; at: number; bodyAt: number; segment: number }
+  /** A segment begins in front of `at`. */
+  | { kind: 'arm'; at: number; segment: number }
   | { kind: 'return'; at: number; label: number }
   /** memory.copy, fill, init: the topmost operand is a length in bytes. `at … to`: the instruction. */
   | { kind: 'bulk'; at: number; to: number }
@@ -80,8 +86,8 @@ export interface FunctionScan {
   locals: number
   /** Stack that one call takes, as estimated, in bytes. */
   frameBytes: number
-  /** The first is the function itself. */
-  regions: Region[]
+  /** The first begins at the entry. */
+  segments: Segment[]
   sites: Site[]
   /** Type indices of its indirect calls. */
   indirectTypes: number[]
@@ -127,18 +133,18 @@ export function scanFunction(
   }
   const codeAt = reader.at
 
-  const regions: Region[] = [{ parent: -1, weight: 1 + (locals >> 3), calls: [] }]
+  const segments: Segment[] = [{ kind: 'entry', parent: -1, weight: 1 + (locals >> 3), calls: [] }]
   const sites: Site[] = []
   const indirectTypes: number[] = []
-  let region = 0
+  let segment = 0
   let height = 0
   let highest = 0
   let branches = 0
-  // The control stack: height below a block, what it takes and leaves, the region outside of it.
+  // The control stack: height below a block, what it takes and leaves, the segment it began in.
   const bases: number[] = [0]
   const takes: number[] = [0]
   const leaves: number[] = [type.results.length]
-  const outside: number[] = [-1]
+  const outside: number[] = [0]
   let base = 0
 
   const label = (at: number): void => {
@@ -154,6 +160,11 @@ export function scanFunction(
     if (reader.u32() >= 0x40) throw new Malformed('there is one memory only (multiple memories)', at, 'features')
     reader.u32()
   }
+  const begin = (kind: 'loop' | 'arm', parent: number): void => {
+    segment = segments.length
+    segments.push({ kind, parent, weight: kind === 'loop' ? 1 : 0, calls: [] })
+    if (kind === 'arm') sites.push({ kind, at: reader.at, segment })
+  }
   const effect = (pops: number, pushes: number): void => {
     height = Math.max(base, height - pops) + pushes
     if (height > highest) highest = height
@@ -163,7 +174,7 @@ export function scanFunction(
     const at = reader.at
     const op = reader.u8()
     const follows = PLAIN_INSTRUCTIONS.follows[op]!
-    const here = regions[region]!
+    const here = segments[segment]!
     here.weight += PLAIN_INSTRUCTIONS.weight[op]!
     effect(PLAIN_INSTRUCTIONS.pops[op]!, PLAIN_INSTRUCTIONS.pushes[op]!)
     switch (follows) {
@@ -191,32 +202,34 @@ export function scanFunction(
         bases.push(base)
         takes.push(takesHere)
         leaves.push(leavesHere)
-        outside.push(region)
+        outside.push(segment)
         if (op === OP_LOOP) {
-          regions.push({ parent: region, weight: 1, calls: [] })
-          region = regions.length - 1
-          sites.push({ kind: 'loop', at, bodyAt: reader.at, region })
+          begin('loop', segment)
+          sites.push({ kind: 'loop', at, bodyAt: reader.at, segment })
+        } else if (op === OP_IF) {
+          branches++
+          begin('arm', segment)
         }
-        if (op === OP_IF) branches++
         break
       }
       case ELSE:
         effect(0, 0)
         height = base + takes[takes.length - 1]!
+        begin('arm', outside[outside.length - 1]!)
         break
       case END: {
         height = base + leaves.pop()!
         if (height > highest) highest = height
         takes.pop()
         bases.pop()
-        const around = outside.pop()!
-        if (around >= 0) region = around
+        begin('arm', outside.pop()!)
         base = bases[bases.length - 1] ?? 0
         break
       }
       case LABEL:
         label(at)
         if (op === OP_BR) height = base
+        else begin('arm', segment)
         break
       case LABEL_TABLE:
         for (let n = reader.count('branch targets', limits.bodyBytesMax) + 1; n > 0; n--) label(at)
@@ -336,6 +349,9 @@ export function scanFunction(
         if (op === OP_RETURN || op === OP_UNREACHABLE) height = base
     }
   }
+  // Behind the last end.
+  segments.pop()
+  sites.pop()
   if (reader.at !== body.to) throw new Malformed('bytes follow behind the end of a function', reader.at)
 
   const values = locals + highest + type.results.length
@@ -354,5 +370,5 @@ export function scanFunction(
       'limits',
     )
   }
-  return { body, groupsAt, groups, codeAt, type, locals, frameBytes, regions, sites, indirectTypes }
+  return { body, groupsAt, groups, codeAt, type, locals, frameBytes, segments, sites, indirectTypes }
 }

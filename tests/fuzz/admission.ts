@@ -1,5 +1,5 @@
-// Mutates a real module and hands it to admission: it must answer, and what it admits must run within its limits. Seeded, so a
-// failure can be repeated. By hand: `node dist/tests/fuzz/admission.js [mutations] [seed]`.
+// Mutates a real module and hands it to admission: it must answer, and what it admits must run within its limits and do what the
+// module did before. Seeded, so a failure can be repeated. By hand: `node dist/tests/fuzz/admission.js [mutations] [seed]`.
 
 import { fileURLToPath } from 'node:url'
 import { type Admission, type Admitted, admit } from '../../host/sandbox/admit.ts'
@@ -76,12 +76,12 @@ export async function fuzzAdmission(mutations: number, seed: number): Promise<Fu
   const { wasm } = await compileAssemblyScript(SOURCE)
   const pick = random(seed)
   const result: FuzzResult = { mutations, admitted: 0, refused: 0, traps: 0, outOfFuel: 0, slowestMs: 0 }
-  let batch: { n: number; admission: Admitted }[] = []
+  let batch: { n: number; bytes: Uint8Array<ArrayBuffer>; admission: Admitted }[] = []
   const runBatch = async (): Promise<void> => {
-    const orders = batch.map(({ admission }) => {
+    const orders = batch.map(({ admission, bytes }) => {
       const { exports } = admission.report
       const calls = CALLS.filter(({ name }) => exports.some((e) => e.startsWith(`${name}:`)))
-      return { module: admission.module, fuel: FUEL, calls }
+      return { module: admission.module, fuel: FUEL, calls, original: bytes }
     })
     const all = await attackAll(orders).catch((error: Error) => {
       throw new Error(`${error.message}: seed ${seed}, one of the mutations ${batch.map(({ n }) => n).join()}`)
@@ -91,6 +91,8 @@ export async function fuzzAdmission(mutations: number, seed: number): Promise<Fu
       for (const outcome of outcomes) {
         if (outcome.trap !== undefined) result.traps++
         if (outcome.fuel < 0) result.outOfFuel++
+        if (outcome.depth !== 0 && outcome.trap === undefined) throw new Error(`depth: seed ${seed}, mutation ${n}`)
+        if (outcome.differs) throw new Error(`it differs in ${outcome.differs}: seed ${seed}, mutation ${n}`)
         if (outcome.pages > admission.report.memory.maximumPages) {
           throw new Error(`${outcome.pages} pages: seed ${seed}, mutation ${n}`)
         }
@@ -110,7 +112,7 @@ export async function fuzzAdmission(mutations: number, seed: number): Promise<Fu
     result.slowestMs = Math.max(result.slowestMs, performance.now() - started)
     if (admission.ok) {
       result.admitted++
-      batch.push({ n, admission })
+      batch.push({ n, bytes, admission })
       if (batch.length === BATCH) await runBatch()
     } else {
       result.refused++
