@@ -81,16 +81,15 @@ export function admit(bytes: Uint8Array, options: Partial<AdmissionLimits> = {})
   const abi = checkRules(shape, manifest, limits, problems)
   const scans = scanFunctions(shape, limits, problems)
   if (problems.found) return { ok: false, issues: problems.list() }
-  const invalid = invalidity(bytes)
-  if (invalid) return refuse(invalid, 'module')
 
   const charges = planCharges(shape, scans, limits)
   const memory = shape.memories[0]!
   const memoryPagesMax = Math.min(memory.maximum ?? Infinity, Math.floor((limits.memoryMiB * 1048576) / PAGE_BYTES))
   const { globals, addedExports } = stateGlobals(shape)
   const written = writeModule(shape, scans, charges, { memoryPagesMax, depthLimit: limits.depthBytesMax, addedExports })
+  // What is not valid stays so when it is rewritten; the words about the original are those that help.
   const broken = invalidity(written.module)
-  if (broken) return refuse(broken, 'module as rewritten')
+  if (broken) return refuse(invalidity(bytes) ?? broken)
 
   if (scans.some((scan) => scan.sites.some((site) => site.kind === 'drop'))) {
     notes.push('data.drop does nothing: a dropped segment would be state that no snapshot holds')
@@ -131,10 +130,10 @@ export function admit(bytes: Uint8Array, options: Partial<AdmissionLimits> = {})
   }
 }
 
-const refuse = (text: string, place: string): Refused => {
+const refuse = (text: string): Refused => {
   const problems = new Problems()
   const offset = /@\+(\d+)/.exec(text)
-  problems.add('validation', text, place, offset ? Number(offset[1]) : 0)
+  problems.add('validation', text, 'module', offset ? Number(offset[1]) : 0)
   return { ok: false, issues: problems.list() }
 }
 

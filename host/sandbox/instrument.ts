@@ -7,7 +7,7 @@
 //            subtraction and a branch, and never waits for memory. A trap of the engine itself leaves the F of the last store
 //   arm      F − weight → F, unchecked: the next loop, call or length looks
 //   exit     where there is something to do at the exit, the body becomes a block and every return a branch to its end
-//   bulk     a charge by the length on the stack, next to the constant part that its region has
+//   bulk     a charge by the length on the stack
 //   grow     the same, and where memory.grow answered −1, G is set
 //   import   a charge before a call out of the sandbox
 //
@@ -40,10 +40,11 @@ import {
   OP_UNREACHABLE,
   TYPE_EMPTY,
   TYPE_I32,
+  WEIGHT_BULK,
   WEIGHT_CALL_IMPORT,
   WEIGHT_GROW,
 } from './opcodes.ts'
-import type { FunctionScan } from './scan-function.ts'
+import type { FunctionScan, Site } from './scan-function.ts'
 
 /** Indices of the globals that admission adds. */
 export interface OwnGlobals {
@@ -52,12 +53,28 @@ export interface OwnGlobals {
   growFailed: number
 }
 
-/** 16 bytes cost one unit; a length of 2^32 still leaves the sum far from wrapping around. */
-const BULK_SHIFT = 4
+/** Four bytes cost one unit; a length of 2^32 still leaves the sum far from wrapping around. */
+const BULK_SHIFT = 2
 /** A page costs 2^10; more pages than there can be cost what no slice has. */
 const GROW_SHIFT = 10
 const GROW_PAGES_MAX = 65_535
 const TOO_MUCH = 1 << 30
+
+/** Whether there is nothing to write at this place. */
+function isLeft(site: Site, { counted, held, weights }: FunctionCharge, functions: FunctionCharge[]): boolean {
+  switch (site.kind) {
+    case 'arm':
+      return weights[site.segment] === 0
+    case 'return':
+      return !(counted || held)
+    case 'unreachable':
+      return !held
+    case 'call':
+      return !held || functions[site.callee]?.folded === true
+    default:
+      return false
+  }
+}
 
 export class FunctionWriter {
   readonly #out: ModuleWriter
@@ -109,6 +126,7 @@ export class FunctionWriter {
     }
     let at = scan.codeAt
     for (const site of scan.sites) {
+      if (isLeft(site, charge, functions)) continue
       this.#copy(bytes, at, site.at)
       at = site.at
       switch (site.kind) {
@@ -118,16 +136,11 @@ export class FunctionWriter {
           this.#inserted(site.at)
           this.#charge(charge.weights[site.segment]!)
           break
-        case 'arm': {
-          const weight = charge.weights[site.segment]!
-          if (weight > 0) {
-            this.#inserted(at)
-            this.#subtract(weight)
-          }
+        case 'arm':
+          this.#inserted(at)
+          this.#subtract(charge.weights[site.segment]!)
           break
-        }
         case 'return':
-          if (!wrapped) break
           this.#inserted(at)
           out.u8(OP_BR)
           out.u32(site.label)
@@ -138,7 +151,6 @@ export class FunctionWriter {
           this.#store()
           break
         case 'call':
-          if (!charge.held || functions[site.callee]?.folded) break
           this.#inserted(at)
           this.#store()
           this.#copy(bytes, at, site.to)
@@ -161,6 +173,8 @@ export class FunctionWriter {
           this.#chargeLength(() => {
             this.#const(BULK_SHIFT)
             out.u8(OP_I32_SHR_U)
+            this.#const(WEIGHT_BULK)
+            out.u8(OP_I32_ADD)
           })
           this.#copy(bytes, at, site.to)
           at = site.to
@@ -196,6 +210,7 @@ export class FunctionWriter {
   }
 
   #copy(bytes: Uint8Array, from: number, to: number): void {
+    if (from === to) return
     this.#map.copied(this.#base + this.#out.length, from)
     this.#out.copy(bytes, from, to)
   }

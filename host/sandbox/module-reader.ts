@@ -24,6 +24,8 @@ export class ModuleReader {
 
   /** Unsigned LEB128 of 32 bits. */
   u32(): number {
+    // Nearly all have one byte.
+    if (this.at < this.end && this.bytes[this.at]! < 0x80) return this.bytes[this.at++]!
     let value = 0
     const start = this.at
     for (let shift = 0; shift < 35; shift += 7) {
@@ -37,6 +39,7 @@ export class ModuleReader {
 
   /** Signed LEB128 of up to 33 bits. */
   s33(): number {
+    if (this.at < this.end && this.bytes[this.at]! < 0x80) return (this.bytes[this.at++]! << 25) >> 25
     let value = 0
     const start = this.at
     for (let shift = 0; shift < 35; shift += 7) {

@@ -53,8 +53,12 @@ export class ModuleWriter {
   /** Appends `source[from … to)`. */
   copy(source: Uint8Array, from: number, to: number): void {
     this.#room(to - from)
-    this.#bytes.set(source.subarray(from, to), this.length)
-    this.length += to - from
+    // Most runs are short, and a view of each would be garbage.
+    if (to - from < 64) for (let i = from; i < to; i++) this.#bytes[this.length++] = source[i]!
+    else {
+      this.#bytes.set(source.subarray(from, to), this.length)
+      this.length += to - from
+    }
   }
 
   append(other: ModuleWriter): void {

@@ -77,12 +77,15 @@ export const TYPE_NAMES: Record<number, 'i32' | 'i64' | 'f32' | 'f64' | 'v128'> 
   [TYPE_V128]: 'v128',
 }
 
-/** Cost of a call besides what the callee costs; of one out of the sandbox, of growing the memory by nothing. */
-export const WEIGHT_CALL = 3
-export const WEIGHT_CALL_INDIRECT = 8
+/**
+ * Cost of a call besides what the callee costs, of one out of the sandbox, of growing the memory by nothing, of filling or copying
+ * nothing: about the time they take, where operators use 20 units a nanosecond.
+ */
+export const WEIGHT_CALL = 12
+export const WEIGHT_CALL_INDIRECT = 24
 export const WEIGHT_CALL_IMPORT = 100
 export const WEIGHT_GROW = 4_096
-export const WEIGHT_BULK = 16
+export const WEIGHT_BULK = 128
 
 /** A table of instructions of one prefix: follows, pops, pushes, weight, all by opcode. */
 export class Instructions {

@@ -40,7 +40,6 @@ import {
   TYPE_V128,
   TYPED_SELECT,
   VECTOR_INSTRUCTIONS,
-  WEIGHT_BULK,
   WEIGHT_CALL,
 } from './opcodes.ts'
 import { Malformed } from './problems.ts'
@@ -93,6 +92,9 @@ export interface FunctionScan {
   indirectTypes: number[]
 }
 
+/** Most segments call nothing. */
+const NONE: number[] = []
+
 /** Return address, saved registers, instance, feedback: what a frame has besides values. */
 const FRAME_BYTES_MIN = 96
 
@@ -133,7 +135,7 @@ export function scanFunction(
   }
   const codeAt = reader.at
 
-  const segments: Segment[] = [{ kind: 'entry', parent: -1, weight: 1 + (locals >> 3), calls: [] }]
+  const segments: Segment[] = [{ kind: 'entry', parent: -1, weight: 1 + (locals >> 3), calls: NONE }]
   const sites: Site[] = []
   const indirectTypes: number[] = []
   let segment = 0
@@ -162,7 +164,7 @@ export function scanFunction(
   }
   const begin = (kind: 'loop' | 'arm', parent: number): void => {
     segment = segments.length
-    segments.push({ kind, parent, weight: kind === 'loop' ? 1 : 0, calls: [] })
+    segments.push({ kind, parent, weight: kind === 'loop' ? 1 : 0, calls: NONE })
     if (kind === 'arm') sites.push({ kind, at: reader.at, segment })
   }
   const effect = (pops: number, pushes: number): void => {
@@ -247,6 +249,7 @@ export function scanFunction(
           if (t) effect(t.params.length, t.results.length)
         } else {
           here.weight += WEIGHT_CALL
+          if (here.calls === NONE) here.calls = []
           here.calls.push(callee - imported)
           sites.push({ kind: 'call', at, to: reader.at, callee: callee - imported })
           const t = types[shape.functions[callee - imported]!]
@@ -320,7 +323,6 @@ export function scanFunction(
         if (bulk === 9) sites.push({ kind: 'drop', at, to: reader.at })
         else {
           effect(3, 0)
-          here.weight += WEIGHT_BULK
           sites.push({ kind: 'bulk', at, to: reader.at })
         }
         break
