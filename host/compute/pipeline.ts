@@ -6,6 +6,7 @@ import { KIND_BARRIER, KIND_END } from '../record/record.ts'
 import { clockUs } from '../ring/ring.ts'
 import type { Slabs } from './counters.ts'
 import { deadLetterRecord } from './dead-letter.ts'
+import { EdgeQueue } from './edge-queue.ts'
 import type { Fault } from './fault.ts'
 import { Input } from './input.ts'
 import type { LoadedModule } from './instance.ts'
@@ -42,6 +43,8 @@ export interface PipelineContext {
 }
 
 const ALL = -1
+/** Of an edge that names a policy but no capacity. */
+const EDGE_BYTES = 1 << 20
 
 export class Pipeline implements NodeOwner, SinkOwner {
   readonly key: number
@@ -56,7 +59,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
   private readonly nodes = new Map<string, OperatorNode>()
   private readonly sinks = new Map<string, Sink>()
   /** Operators in the order in which records pass them, then sinks: what `advance` goes through. */
-  private steps: (OperatorNode | Sink)[] = []
+  private steps: (OperatorNode | Sink | EdgeQueue)[] = []
   private readonly letters = new Stage()
   private lettersSink: Sink | null = null
   private readonly taps = new Map<number, Tap>()
@@ -142,7 +145,8 @@ export class Pipeline implements NodeOwner, SinkOwner {
     const edges: EdgeStats[] = []
     const add = (to: string, inputs: Input[], waiting: number): void => {
       for (const { from, output } of inputs) {
-        edges.push({ from, to, depth: output.depth() + waiting, capacity: output.capacity, dropped: 0 })
+        const dropped = output instanceof EdgeQueue ? output.dropped : 0
+        edges.push({ from, to, depth: output.depth() + waiting, capacity: output.capacity, dropped })
       }
     }
     for (const node of this.nodes.values()) add(node.component, node.inputs, 0)
@@ -333,10 +337,10 @@ export class Pipeline implements NodeOwner, SinkOwner {
     for (const spec of this.graph.operators) this.rewireInputs(this.nodes.get(spec.component)!.inputs, spec.edges)
     for (const spec of this.graph.emitters) this.rewireInputs(this.sinks.get(spec.component)!.inputs, spec.edges)
     for (const node of this.nodes.values()) this.connectPorts(node)
-    this.steps = [
-      ...this.graph.operators.map((s) => this.nodes.get(s.component)!),
-      ...this.graph.emitters.map((s) => this.sinks.get(s.component)!),
-    ]
+    const nodes = this.graph.operators.map((s) => this.nodes.get(s.component)!)
+    const sinks = this.graph.emitters.map((s) => this.sinks.get(s.component)!)
+    // A queue moves before its consumer looks.
+    this.steps = [...nodes, ...sinks].flatMap((step) => [...queuesOf(step.inputs), step])
     if (this.lettersSink) this.steps.push(this.lettersSink)
     this.hookTaps()
   }
@@ -344,24 +348,51 @@ export class Pipeline implements NodeOwner, SinkOwner {
   private rewireInputs(inputs: Input[], edges: EdgeSpec[]): void {
     for (const input of [...inputs]) {
       const edge = edges.find((e) => e.from === input.from)
-      if (edge && this.outputOf(edge.from) === input.output) continue
+      const source = input.output instanceof EdgeQueue ? input.output.input.output : input.output
+      if (edge && this.outputOf(edge.from) === source) continue
       input.output.detach(input)
       inputs.splice(inputs.indexOf(input), 1)
     }
     for (const edge of edges) {
-      const all = this.takesAll(edge)
       const present = inputs.find((i) => i.from === edge.from)
-      if (present) {
-        present.portsLow = edge.portsLow
-        present.portsHigh = edge.portsHigh
-        present.all = all
-        continue
-      }
-      const output = this.outputOf(edge.from)!
-      const input = new Input(edge.from, output, edge.portsLow, edge.portsHigh, all)
-      output.attach(input)
-      inputs.push(input)
+      if (present) this.retune(present, edge)
+      else inputs.push(this.attach(edge))
     }
+  }
+
+  /** An input at the output that the edge names, seeing what comes from now on. */
+  private attach(edge: EdgeSpec): Input {
+    const input = new Input(edge.from, this.outputOf(edge.from)!, edge.portsLow, edge.portsHigh, this.takesAll(edge))
+    input.output.attach(input)
+    if (edge.capacityBytes !== undefined || edge.whenFull !== undefined) this.interpose(input, edge)
+    return input
+  }
+
+  /** Ports, capacity or policy of an edge that stays. */
+  private retune(input: Input, edge: EdgeSpec): void {
+    const reader = input.output instanceof EdgeQueue ? input.output.input : input
+    reader.portsLow = edge.portsLow
+    reader.portsHigh = edge.portsHigh
+    reader.all = this.takesAll(edge)
+    if (input.output instanceof EdgeQueue) {
+      input.output.capacity = edge.capacityBytes ?? EDGE_BYTES
+      input.output.whenFull = edge.whenFull ?? 'block'
+    } else if (edge.capacityBytes !== undefined || edge.whenFull !== undefined) {
+      this.interpose(input, edge)
+    }
+  }
+
+  /** Puts a queue between an input and its output, at the input's place. */
+  private interpose(input: Input, edge: EdgeSpec): void {
+    const { output } = input
+    const reader = new Input(edge.from, output, edge.portsLow, edge.portsHigh, input.all)
+    reader.position = input.position
+    output.cursors[output.cursors.indexOf(input)] = reader
+    const queue = new EdgeQueue(reader, edge.capacityBytes ?? EDGE_BYTES, edge.whenFull ?? 'block')
+    input.output = queue
+    input.position = 0
+    input.all = true
+    queue.attach(input)
   }
 
   private takesAll(edge: EdgeSpec): boolean {
@@ -431,6 +462,10 @@ export class Pipeline implements NodeOwner, SinkOwner {
     if (this.lettersSink) this.letters.publishControl(kind, epoch)
     else this.sunk('', epoch, kind === KIND_END)
   }
+}
+
+function queuesOf(inputs: Input[]): EdgeQueue[] {
+  return inputs.map((input) => input.output).filter((output) => output instanceof EdgeQueue)
 }
 
 function refusal(spec: OperatorSpec, fault: Fault): SpqrError {

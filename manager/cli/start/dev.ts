@@ -1,0 +1,79 @@
+// `spqr dev`: manager, host and embedded transport in one process. One of the few files that import both sides.
+
+import { mkdirSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { Command } from 'commander'
+import { createHostApp } from '../../../host/http/app.ts'
+import { Host } from '../../../host/pipeline/host.ts'
+import { createManager } from '../../http/create-manager.ts'
+import { serve } from '../../http/serve.ts'
+import { ControlStore } from '../../store/control-store.ts'
+import { COMPILER_FILES, productVersion, SHIPPED_FOLDER } from '../product.ts'
+import { addPermissionOptions, permissionsOf } from './permission-options.ts'
+import { addSamples } from './samples.ts'
+
+interface DevOptions {
+  port: string
+  data: string
+  empty?: boolean
+  workers?: string
+  [permission: string]: unknown
+}
+
+/** Adds the command. */
+export function register(program: Command): void {
+  const command = program
+    .command('dev')
+    .description('start a manager, a host and the embedded transport in one process')
+    .option('--port <port>', 'where the API listens, on this machine only', '8400')
+    .option('--data <folder>', 'where everything is kept', '.spqr')
+    .option('--empty', 'without the sample pipelines')
+    .option('--workers <n>', 'threads that run operators')
+  addPermissionOptions(command).action(dev)
+}
+
+async function dev(options: DevOptions): Promise<void> {
+  const started = performance.now()
+  const permissions = permissionsOf(options)
+  const dataDir = resolve(options.data)
+  mkdirSync(dataDir, { recursive: true })
+  const store = ControlStore.open(dataDir)
+  const host = await Host.start({
+    dataDir,
+    permissions,
+    computeWorkers: options.workers === undefined ? undefined : Number(options.workers),
+  })
+  const app = createHostApp(host)
+  const manager = await createManager({
+    store,
+    hosts: [{ id: 'local', url: 'http://host', fetch: (request) => app.fetch(request) }],
+    shippedFolder: SHIPPED_FOLDER,
+    compiler: COMPILER_FILES,
+    version: productVersion(),
+    log: (line) => process.stderr.write(`${line}\n`),
+  })
+  const listening = await serve({ fetch: manager.fetch, port: Number(options.port) }).catch(async (error) => {
+    await host.stop()
+    throw error
+  })
+  // A host whose threads are gone can keep no promise: better to end, and to be started again.
+  host.closed.catch((error) => {
+    process.stderr.write(`${error.message}\n`)
+    process.exit(1)
+  })
+  let stopping: Promise<void> | undefined
+  const stop = (): void => {
+    stopping ??= (async () => {
+      await listening.stop()
+      await manager.stop()
+      await host.stop()
+      store.stop()
+      process.exit(0)
+    })()
+  }
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+  await manager.started
+  if (!options.empty) await addSamples(manager.fetch, listening.url)
+  process.stdout.write(`SPQR ${productVersion()} is ready at ${listening.url} (${Math.round(performance.now() - started)} ms)\n`)
+}
