@@ -5,6 +5,7 @@ import { SpqrError } from '../../schemas/errors.ts'
 import { decodeRecord, RECORD_LENGTH, RecordBuffer } from '../record/record.ts'
 import { Backoff } from './backoff.ts'
 import type { BridgeContext } from './bridge.ts'
+import { Flushes } from './flushes.ts'
 
 interface Batch {
   frames: Uint8Array
@@ -26,10 +27,7 @@ export class TopicLane {
   #stopped = false
   readonly #backoff = new Backoff()
   #timer: NodeJS.Timeout | undefined
-  /** Batches closed and delivered since the start. */
-  #closedCount = 0
-  #deliveredCount = 0
-  #waiting: { until: number; done: () => void; fail: (error: SpqrError) => void }[] = []
+  readonly #flushes = new Flushes()
   /** Bytes given and not delivered. */
   waitingBytes = 0
 
@@ -67,12 +65,7 @@ export class TopicLane {
         this.#isSending = false
         if (this.#stopped) return
         this.waitingBytes -= batch.frames.length
-        this.#deliveredCount++
-        this.#waiting = this.#waiting.filter(({ until, done }) => {
-          if (until > this.#deliveredCount) return true
-          done()
-          return false
-        })
+        this.#flushes.delivered()
         this.#onDelivered()
         this.send()
       },
@@ -85,18 +78,15 @@ export class TopicLane {
   /** Resolves when all that was added so far is delivered. */
   flush(): Promise<void> {
     this.#close()
-    const until = this.#closedCount
-    if (this.#deliveredCount >= until) return Promise.resolve()
-    const delivered = new Promise<void>((done, fail) => this.#waiting.push({ until, done, fail }))
     this.send()
-    return delivered
+    return this.#flushes.wait()
   }
 
   stop(): void {
     this.#stopped = true
     clearTimeout(this.#timer)
-    const error = new SpqrError('INVALID_STATE', `The emitter was stopped before it wrote all to "${this.#topic}"`)
-    for (const { fail } of this.#waiting.splice(0)) fail(error)
+    const message = `The emitter was stopped before it wrote all to "${this.#topic}".`
+    this.#flushes.stop(new SpqrError('INVALID_STATE', message))
   }
 
   #close(): void {
@@ -104,7 +94,7 @@ export class TopicLane {
     if (records === 0) return
     // A copy of its own: it is the transport's until it settles, and more may gather meanwhile.
     this.#closed.push({ frames: this.#gathering.bytes.slice(0, length), records, transaction: this.#transaction })
-    this.#closedCount++
+    this.#flushes.closed()
     this.#gathering.clear()
   }
 

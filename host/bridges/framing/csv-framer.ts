@@ -53,9 +53,8 @@ export class CsvFramer implements Framer {
     this.line = options.line
   }
 
-  get hasHeader(): boolean {
-    return this.#before.length > 0
-  }
+  /** Names of the header. */
+  columns: string[] = []
 
   /**
    * Reads the header row.
@@ -74,6 +73,7 @@ export class CsvFramer implements Framer {
     for (let c = 0; c < this.#columns; c++) names.push(this.#text(bytes, c))
     const twice = names.find((name, i) => names.indexOf(name) !== i)
     if (twice !== undefined) throw refusedHeader(`it names the column "${twice}" twice`)
+    this.columns = names
     this.#before = names.map((name, i) => encoder.encode(`${i === 0 ? '{' : '",'}${JSON.stringify(name)}:"`))
     this.#beforeBytes = this.#before.reduce((sum, b) => sum + b.length, 0)
     if (this.#options.timestampField !== undefined) {
