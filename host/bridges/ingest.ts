@@ -2,8 +2,10 @@
 // reads it says what is wrong with it.
 // Runs on: wherever bodies are taken; never per record of a pipeline.
 
+import { isUtf8 } from 'node:buffer'
 import { type Issue, SpqrError } from '../../schemas/errors.ts'
 import { RecordBuffer, recordBytes } from '../record/record.ts'
+import { isJsonText } from './framing/json-check.ts'
 import { LineFramer } from './framing/line-framer.ts'
 
 export const BODY_BYTES_MAX = 16 << 20
@@ -78,10 +80,5 @@ function oneRecord(body: Uint8Array, limits: IngestLimits): RecordBuffer {
 }
 
 function isJson(body: Uint8Array): boolean {
-  try {
-    JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
-    return true
-  } catch {
-    return false
-  }
+  return isUtf8(body) && isJsonText(body, 0, body.length)
 }

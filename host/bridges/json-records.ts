@@ -19,7 +19,9 @@ import {
   readI64,
   readU64,
 } from '../record/record.ts'
+import { isJsonText } from './framing/json-check.ts'
 
+const LINE_END = /[\r\n]/
 const encoder = new TextEncoder()
 
 /** A run of whole records with a view and a Buffer on the same memory, made once. */
@@ -44,9 +46,11 @@ export function topicRecordJson(run: RecordRun, at: number, partition: number): 
   return `{"partition":${partition},"offset":"${offset}",${bodyJson(run, at)}}`
 }
 
-/** `{sequence,timestamp,key,value,headers}`. */
+/** `{sequence,timestamp,key,value,headers}`, on one line. */
 export function tappedRecordJson(run: RecordRun, at: number): string {
-  return `{"sequence":${readU64(run.view, at + RECORD_SEQUENCE)},${bodyJson(run, at)}}`
+  const json = `{"sequence":${readU64(run.view, at + RECORD_SEQUENCE)},${bodyJson(run, at)}}`
+  // A raw line end can only stand between two tokens of a value, where a space may as well.
+  return LINE_END.test(json) ? json.replace(/[\r\n]+/g, ' ') : json
 }
 
 /**
@@ -71,7 +75,7 @@ export function recordsJson(
 export function valueJson(bytes: Buffer, from: number, to: number): string {
   const text = textAt(bytes, from, to)
   if (text === undefined) return base64Json(bytes, from, to)
-  return isJson(text) ? text : JSON.stringify(text)
+  return isJsonText(bytes, from, to) ? text : JSON.stringify(text)
 }
 
 /** Bytes as a string, or {"base64": …} where they are not UTF-8. */
@@ -115,17 +119,4 @@ function base64Json(bytes: Buffer, from: number, to: number): string {
 
 function textAt(bytes: Buffer, from: number, to: number): string | undefined {
   return isUtf8(bytes.subarray(from, to)) ? bytes.toString('utf8', from, to) : undefined
-}
-
-/** First characters of a JSON text; a look at one saves the cost of an exception. */
-const JSON_START = /^[ \t\r\n]*[{["\-0-9tfn]/
-
-function isJson(text: string): boolean {
-  if (!JSON_START.test(text)) return false
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    return false
-  }
 }

@@ -95,6 +95,8 @@ writing('keys and header values are strings, never JSON; a name that comes twice
   const run = new RecordRun(frames)
   const tapped = JSON.parse(tappedRecordJson(run, run.next(run.next(0))))
   assert.equal(tapped, { sequence: 2 ** 40, timestamp: 1, key: '', value: 1, headers: {} })
+  const lines = framesOf([{ value: bytes('{"a":\r\n"x\\ny"}'), timestamp: 1 }])
+  assert.match(tappedRecordJson(new RecordRun(lines), 0), '{"a": "x\\ny"}')
 })
 
 writing('any record is valid JSON and can be posted again as it was', () => {
