@@ -85,9 +85,10 @@ export class HostClient {
   async put(
     plan: Pick<Plan, 'tenant' | 'id'>,
     text: string,
-    options: { keepState?: boolean; paused?: boolean; startFrom?: StartFrom } = {},
+    options: { keepState?: boolean; paused?: boolean; startFrom?: StartFrom; fresh?: boolean } = {},
   ): Promise<Placed> {
     let body = text
+    if (options.fresh) body = `{"fresh":true,${body.slice(1)}`
     if (options.paused) body = `{"paused":true,${body.slice(1)}`
     if (options.startFrom) body = `{"startFrom":${JSON.stringify(options.startFrom)},${body.slice(1)}`
     return this.json('PUT', pipelinePath(plan.tenant, plan.id) + (options.keepState ? '?keepState=required' : ''), body)

@@ -1,6 +1,7 @@
 // Makes a pipeline.
 // Runs on: control.
 
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { SpqrError } from '../../schemas/errors.ts'
 import type { Plan, StartFrom } from '../../schemas/plan.ts'
 import type { Locate } from '../../schemas/read-document.ts'
@@ -33,7 +34,7 @@ export function createPipeline(
     await requireTopics(context, draft, locate)
     const plan = draft.plan(1)
     const row = newRow(draft, plan)
-    return place(context, row, plan, JSON.stringify(plan))
+    return place(context, row, plan, JSON.stringify(plan), { fresh: true })
   })
 }
 
@@ -65,7 +66,7 @@ export async function place(
   row: PipelineRow,
   plan: Plan,
   text: string,
-  startFrom?: StartFrom,
+  options: { startFrom?: StartFrom; fresh?: boolean } = {},
 ): Promise<{ entry: PipelineEntry; placed: Placed }> {
   const { tenant, id } = row
   const host = context.hosts.of(tenant, id)
@@ -77,7 +78,9 @@ export async function place(
     await host.ensure(plan.components)
     // The host's workers instantiate while this thread waits for the disk. A crash in between leaves a pipeline that
     // nobody was promised, whole; nothing that was answered can be missing.
-    placing = host.put(plan, text, { startFrom })
+    placing = host.put(plan, text, options)
+    // One turn of the event loop: the call gets as far as the workers before the disk has this thread.
+    await nextTurn()
     context.store.pipelines.put({ ...row, plan: text })
     const placed = await placing
     entry.busy = undefined
