@@ -79,6 +79,8 @@ export async function place(
     // The host's workers instantiate while this thread waits for the disk. A crash in between leaves a pipeline that
     // nobody was promised, whole; nothing that was answered can be missing.
     placing = host.put(plan, text, options)
+    // A refusal may come before anyone awaits it.
+    placing.catch(() => undefined)
     // One turn of the event loop: the call gets as far as the workers before the disk has this thread.
     await nextTurn()
     context.store.pipelines.put({ ...row, plan: text })
