@@ -94,23 +94,20 @@ export async function compileOperator(input: CompileInput): Promise<CompileResul
   const diagnostics: Diagnostic[] = []
   const outFile = 'operator.wasm'
 
-  const result = await asc.main(
-    [ENTRY, '--outFile', outFile, '--exportStart', 'spqr_start', ...(input.debug ? DEBUG : [])],
-    {
-      stdout: asc.createMemoryStream(),
-      stderr: asc.createMemoryStream(),
-      readFile: (path) => read(path),
-      writeFile: (path, contents) => {
-        written.set(path, contents)
-      },
-      listFiles: () => [],
-      reportDiagnostic: (found) => {
-        // 2 is a warning, 3 an error.
-        if (found.category < 3) return
-        if (diagnostics.length < DIAGNOSTICS_MAX) diagnostics.push(diagnosticOf(found.message, found.range))
-      },
+  const result = await asc.main([ENTRY, '--outFile', outFile, '--exportStart', 'spqr_start'], {
+    stdout: asc.createMemoryStream(),
+    stderr: asc.createMemoryStream(),
+    readFile: (path) => read(path),
+    writeFile: (path, contents) => {
+      written.set(path, contents)
     },
-  )
+    listFiles: () => [],
+    reportDiagnostic: (found) => {
+      // 2 is a warning, 3 an error.
+      if (found.category < 3) return
+      if (diagnostics.length < DIAGNOSTICS_MAX) diagnostics.push(diagnosticOf(found.message, found.range))
+    },
+  })
   const binary = written.get(outFile)
   const sourceMap = written.get(`${outFile}.map`)
   if (result.error || !(binary instanceof Uint8Array) || typeof sourceMap !== 'string') {
@@ -133,7 +130,7 @@ export async function compileOperator(input: CompileInput): Promise<CompileResul
   /** The compiler sees these files and no others. */
   function read(path: string): string | null {
     const name = normalize(path).replaceAll('\\', '/')
-    if (name === 'asconfig.json') return input.asconfig
+    if (name === 'asconfig.json') return input.debug ? debugged(input.asconfig) : input.asconfig
     if (name === ENTRY) return entry
     if (name === author) return withoutExtensions(input.source)
     const library = /^node_modules\/(spqr|abi)\/(.+)$/.exec(name)
@@ -146,7 +143,14 @@ export async function compileOperator(input: CompileInput): Promise<CompileResul
 }
 
 const EXPORTS = ['spqr_abi', 'allocate', 'configure', 'process', 'flush', 'watermark']
-const DEBUG = ['--debug', '--optimizeLevel', '0', '--converge', 'false']
+
+/** The options, but for the optimiser: the code stays as it was written, with the names of its functions. */
+function debugged(asconfig: string): string {
+  const config = JSON.parse(asconfig) as { options?: Record<string, unknown> }
+  return JSON.stringify({
+    options: { ...config.options, optimizeLevel: 0, shrinkLevel: 0, debug: true },
+  })
+}
 
 function readOr(path: string): string | null {
   try {

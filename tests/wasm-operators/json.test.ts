@@ -407,7 +407,7 @@ function exactMiddle(value: number): string {
 
 /** A little less than a decimal text. */
 function lowered(text: string): string {
-  const digits = (BigInt(text.replace('.', '') + '0') - 1n).toString().padStart(text.length, '0')
+  const digits = (BigInt(`${text.replace('.', '')}0`) - 1n).toString().padStart(text.length, '0')
   const point = digits.length - (text.length - text.indexOf('.'))
   return `${digits.slice(0, point).replace(/^0+(?=.)/, '')}.${digits.slice(point)}`
 }
