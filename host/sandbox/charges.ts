@@ -2,7 +2,8 @@
 //
 // Fuel: the weight of a function is charged at its entry, that of a loop's body at its head, that of a heavy arm (what follows
 // an if, a conditional branch, the end of a block) where it begins; no code runs uncharged. A small function without loops that
-// is only called by name costs a known sum, so its callers are charged for it instead (`folded`).
+// is only called by name costs a known sum, so its callers are charged for it instead (`folded`). Whether fuel is left is looked at
+// in every loop, and at the entry of functions that recur, can be entered from outside or may do much without a loop.
 //
 // Depth: only functions that can be on the stack twice are counted. The others together take at most as much as the longest
 // chain of calls, which is known.
@@ -22,11 +23,16 @@ const FOLD_WEIGHT_MAX = 100
 const ARM_WEIGHT_MIN = 64
 const ARM_WEIGHT_MIN_UNHELD = 128
 
+/** Far below what a record may use: a function whose work is bounded by this leaves the look at its fuel to others. */
+const UNSEEN_WEIGHT_MAX = 20_000
+
 export interface FunctionCharge {
   /** Its weight is charged by its callers; it has no code of ours. */
   folded: boolean
   /** Counted at entry and exit. */
   counted: boolean
+  /** Its entry sees to it that fuel is left; if not, what it does between two looks is little, and others look. */
+  checked: boolean
   /** It has loops: its fuel is held in a local, and is in the global while others run. */
   held: boolean
   /** Fuel of each segment, folded callees included; 0: charged with its parent. */
@@ -63,6 +69,7 @@ function planWith(
 ): Charges {
   const functions: FunctionCharge[] = new Array(scans.length)
   const chains = new Float64Array(callees.length)
+  const unseen = new Float64Array(callees.length)
   let chainBytes = 0
   for (const component of components) {
     const recursive = component.length > 1 || callees[component[0]!]!.includes(component[0]!)
@@ -75,6 +82,11 @@ function planWith(
       if (!scan) continue
       const counted = recursive || (countAll && callees[node]!.length > 0)
       const charge = chargeOf(scan, functions, counted)
+      charge.checked = counted || entered.has(node) || scan.indirectTypes.length > 0
+      if (!charge.checked) {
+        unseen[node] = unseenWeight(scan, charge, functions, unseen)
+        charge.checked = unseen[node]! > UNSEEN_WEIGHT_MAX
+      }
       charge.folded = !counted && !entered.has(node) && isSmall(scan, charge, functions)
       functions[node] = charge
       if (!counted) chains[node] = beyond + scan.frameBytes
@@ -102,7 +114,20 @@ function chargeOf(scan: FunctionScan, functions: FunctionCharge[], counted: bool
     weights[parent]! += weights[i]!
     weights[i] = 0
   }
-  return { folded: false, counted, held, weights }
+  return { folded: false, counted, checked: true, held, weights }
+}
+
+/** What a function may use between two looks at its fuel, callees that do not look included. */
+function unseenWeight(
+  { segments }: FunctionScan,
+  { weights }: FunctionCharge,
+  functions: FunctionCharge[],
+  unseen: Float64Array,
+): number {
+  let sum = 0
+  for (const weight of weights) sum += weight
+  for (const { calls } of segments) for (const callee of calls) if (!functions[callee]!.checked) sum += unseen[callee]!
+  return sum
 }
 
 /** No loops, no arm of its own charge, nothing to charge by length, every callee folded. */

@@ -1,7 +1,7 @@
 // Writes one function anew with its charges. The sequences, of which none touches what is on the operand stack:
 //
 //   charge   F − weight → F; if negative: unreachable
-//   entry    a charge; where calls are counted: D + frame → D, if above the limit: unreachable
+//   entry    a charge, checked where the plan says so; where calls are counted: D + frame → D, if above the limit: unreachable
 //   loop     a function with loops holds F in a local: it is fetched at the entry and charged there, at loops and for lengths;
 //            stored before a call, an abort, `unreachable` and at the exit, fetched behind a call. So an iteration costs a
 //            subtraction and a branch, and never waits for memory. A trap of the engine itself leaves the F of the last store
@@ -117,7 +117,8 @@ export class FunctionWriter {
 
     this.#inserted(scan.codeAt)
     if (charge.held) this.#fetch()
-    this.#charge(charge.weights[0]!)
+    if (charge.checked) this.#charge(charge.weights[0]!)
+    else this.#subtract(charge.weights[0]!)
     if (charge.counted) this.#enter(scan.frameBytes)
     const wrapped = charge.counted || charge.held
     if (wrapped) {

@@ -1,8 +1,9 @@
-// A short run of the fuzzer; a long one is started by hand.
+// Short runs of the fuzzers; long ones are started by hand.
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { fuzzAdmission } from './admission.ts'
+import { fuzzPrograms } from './programs.ts'
 
 const fuzz = suite('fuzzAdmission')
 
@@ -13,4 +14,13 @@ fuzz('finds no mutation of a module that breaks admission or what it admits', as
   assert.ok(result.refused > 500, `${result.refused} refused`)
 })
 
+const programs = suite('fuzzPrograms')
+
+programs('finds no program that does something else once it is admitted', async () => {
+  const result = await fuzzPrograms(400, 20_24)
+  assert.ok(result.compared > 100, `${result.compared} compared`)
+  assert.ok(result.outOfFuel > 0, `${result.outOfFuel} out of fuel`)
+})
+
 fuzz.run()
+programs.run()

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { type Admission, type Admitted, admit } from '../../host/sandbox/admit.ts'
 import { attackAll } from '../support/attack.ts'
 import { compileAssemblyScript } from '../support/compile-assemblyscript.ts'
+import { type Pick, picker } from './picker.ts'
 
 export interface FuzzResult {
   mutations: number
@@ -38,18 +39,10 @@ const FUEL = 2_000_000
 const BATCH = 100
 const CALLS = ['spqr_start', 'process', 'flush'].map((name) => ({ name, args: name === 'process' ? [12] : [] }))
 
-function random(seed: number): (below: number) => number {
-  let state = seed >>> 0
-  return (below) => {
-    state = (Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9) >>> 0
-    return Math.floor((((state ^ (state >>> 13)) >>> 0) / 4294967296) * below)
-  }
-}
-
 /** Bytes that mean something in many places. */
 const TELLING = [0, 1, 0x0b, 0x0c, 0x10, 0x11, 0x23, 0x24, 0x40, 0x41, 0x60, 0x70, 0x7b, 0x7f, 0x80, 0xfc, 0xfd, 0xff]
 
-function mutate(original: Uint8Array, pick: (below: number) => number): Uint8Array<ArrayBuffer> {
+function mutate(original: Uint8Array, pick: Pick): Uint8Array<ArrayBuffer> {
   let bytes = Uint8Array.from(original)
   for (let n = 1 + pick(3); n > 0; n--) {
     const at = pick(bytes.length)
@@ -74,7 +67,7 @@ function mutate(original: Uint8Array, pick: (below: number) => number): Uint8Arr
  */
 export async function fuzzAdmission(mutations: number, seed: number): Promise<FuzzResult> {
   const { wasm } = await compileAssemblyScript(SOURCE)
-  const pick = random(seed)
+  const pick = picker(seed)
   const result: FuzzResult = { mutations, admitted: 0, refused: 0, traps: 0, outOfFuel: 0, slowestMs: 0 }
   let batch: { n: number; bytes: Uint8Array<ArrayBuffer>; admission: Admitted }[] = []
   const runBatch = async (): Promise<void> => {
