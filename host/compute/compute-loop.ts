@@ -5,6 +5,8 @@ import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { SpqrError } from '../../schemas/errors.ts'
 import { Doorbell, DoorbellOwner } from '../ring/doorbell.ts'
 import { Slabs } from './counters.ts'
+import type { QuotaCells } from '../quota/quota-cells.ts'
+import { FairQueue } from './fair-queue.ts'
 import type { LoadedModule } from './instance.ts'
 import type { BridgeToCompute, ComputeToBridge, FromCompute, ToCompute, TraceInfo } from './messages.ts'
 import { RingOutput } from './output.ts'
@@ -20,12 +22,15 @@ const POLL_MS = 0.05
 /** Polls only if it had work this recently. */
 const RECENT_MS = 1
 const SLEEP_MS_MAX = 1000
+/** So soon it looks again for fuel of a tenant that has used up its own. */
+const STARVED_MS = 10
 
 export interface ComputeSetup {
   index: number
   control: MessagePort
   doorbell: SharedArrayBuffer
   status: Status
+  quota: QuotaCells
   cores: number
 }
 
@@ -54,12 +59,13 @@ export class ComputeLoop {
   private readonly bridges: BridgeLink[] = []
   /** Rings announced before the pipeline that reads them was made here. */
   private readonly early = new Map<number, SharedArrayBuffer[]>()
-  private queue: Pipeline[] = []
+  private readonly queue: FairQueue
   private stopped = false
 
   constructor(setup: ComputeSetup) {
     this.setup = setup
     this.bell = new DoorbellOwner(setup.doorbell)
+    this.queue = new FairQueue(setup.quota)
   }
 
   /** Runs until it is told to stop. */
@@ -73,12 +79,16 @@ export class ComputeLoop {
       this.bell.takeSignals(onSignal)
       const now = performance.now()
       this.timers.run(now)
-      const pipeline = this.queue.shift()
+      const pipeline = this.queue.take()
       if (pipeline !== undefined) {
         pipeline.queued = false
         status.turn(index, pipeline.key)
-        if (!pipeline.dropped && pipeline.advance(now + SLICE_MS)) this.wake(pipeline)
-        lastWork = now
+        if (pipeline.dropped) continue
+        const fuelBefore = pipeline.fuelUsed
+        const more = pipeline.advance(now + SLICE_MS)
+        lastWork = performance.now()
+        this.queue.used(pipeline, lastWork - now, pipeline.fuelUsed - fuelBefore)
+        if (more) this.wake(pipeline)
         continue
       }
       status.turn(index, -1)
@@ -87,7 +97,8 @@ export class ComputeLoop {
         if (now - lastWork < POLL_MS || this.poll(now + POLL_MS)) continue
       }
       status.slept()
-      this.bell.sleep(Math.min(SLEEP_MS_MAX, this.timers.next(performance.now())))
+      const longest = this.queue.starved ? STARVED_MS : SLEEP_MS_MAX
+      this.bell.sleep(Math.min(longest, this.timers.next(performance.now())))
       status.woke()
     }
     status.slept()

@@ -2,6 +2,7 @@
 // Runs on: compute.
 
 import { type MessagePort, workerData } from 'node:worker_threads'
+import { QuotaCells } from '../quota/quota-cells.ts'
 import { ComputeLoop } from './compute-loop.ts'
 import { Status } from './status.ts'
 
@@ -10,6 +11,7 @@ export interface ComputeWorkerData {
   control: MessagePort
   doorbell: SharedArrayBuffer
   status: SharedArrayBuffer
+  quota: SharedArrayBuffer
   cores: number
 }
 
@@ -17,4 +19,4 @@ export interface ComputeWorkerData {
 Error.stackTraceLimit = 30
 
 const data = workerData as ComputeWorkerData
-new ComputeLoop({ ...data, status: new Status(data.status) }).run()
+new ComputeLoop({ ...data, status: new Status(data.status), quota: new QuotaCells(data.quota) }).run()

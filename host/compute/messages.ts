@@ -50,6 +50,8 @@ export interface EmitterSpec {
 /** A pipeline as a compute worker sees it; operators stand after what they read from. */
 export interface GraphSpec {
   tenant: string
+  /** Its number in the quota cells. */
+  tenantIndex: number
   id: string
   delivery: 'at-most-once' | 'at-least-once' | 'exactly-once'
   sources: SourceSpec[]

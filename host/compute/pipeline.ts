@@ -115,6 +115,13 @@ export class Pipeline implements NodeOwner, SinkOwner {
     return changes
   }
 
+  /** Fuel of all its instances so far. */
+  get fuelUsed(): number {
+    let fuel = 0
+    for (const node of this.nodes.values()) fuel += node.instance.fuelUsed
+    return fuel
+  }
+
   /** Removes it from the worker. */
   drop(): void {
     this.dropped = true

@@ -3,6 +3,7 @@
 
 import { Hono } from 'hono'
 import { SpqrError } from '../../schemas/errors.ts'
+import type { TenantSpec } from '../../schemas/tenant.ts'
 import type { Host } from '../pipeline/host.ts'
 import { pipelineRoutes } from './pipeline-routes.ts'
 import { streamRoutes } from './stream-routes.ts'
@@ -36,6 +37,15 @@ export function createHostApp(host: Host): Hono {
   })
   app.put('/modules/:digest/source-map', async (c) => {
     host.modules.putSourceMap(c.req.param('digest'), await c.req.text())
+    return c.body(null, 204)
+  })
+
+  app.put('/tenants/:tenant', async (c) => {
+    host.putTenant({ ...((await c.req.json()) as TenantSpec), id: c.req.param('tenant') })
+    return c.body(null, 204)
+  })
+  app.delete('/tenants/:tenant', (c) => {
+    host.tenants.delete(c.req.param('tenant'))
     return c.body(null, 204)
   })
 

@@ -15,6 +15,8 @@ import { EmbeddedTransport } from '../transport/embedded/embedded-transport.ts'
 import type { Checkpoint, CheckpointSummary, Transport } from '../transport/transport.ts'
 import { Events } from './events.ts'
 import { Modules } from './modules.ts'
+import type { TenantSpec } from '../../schemas/tenant.ts'
+import { Tenants } from '../quota/tenants.ts'
 import { Numbers } from './numbers.ts'
 import { PipelineControl, type PipelineOwner, type PipelineState, type StartTimings } from './pipeline-control.ts'
 import { Readers } from './readers.ts'
@@ -48,6 +50,7 @@ export class Host implements PipelineOwner {
   readonly transport: Transport
   readonly modules: Modules
   readonly events = new Events()
+  readonly tenants = new Tenants()
   readonly readers: Readers
   /** Rejects when the host cannot go on: its log thread died, or another cannot start. */
   readonly closed: Promise<void>
@@ -80,6 +83,7 @@ export class Host implements PipelineOwner {
     this.workers = new Workers({
       computeWorkers,
       permissions: options.permissions.toJSON(),
+      quota: this.tenants.memory,
       logPort: () => log.connect(),
       onCompute: (_, message) => this.fromCompute(message),
       onBridge: (message) => this.fromBridge(message),
@@ -89,6 +93,12 @@ export class Host implements PipelineOwner {
       greetings: () => this.modules.messages(),
     })
     this.readers = new Readers(this.workers)
+  }
+
+  /** Bounds, grants and secrets of a tenant, from now on; secrets for what starts or changes later. */
+  putTenant(spec: TenantSpec): void {
+    this.tenants.put(spec)
+    this.workers.bridge.post({ type: 'grants', tenant: spec.id, grants: spec.grants })
   }
 
   list(): PipelineControl[] {
@@ -247,6 +257,7 @@ export class Host implements PipelineOwner {
     await this.transport.stop()
     await this.log.stop()
     this.events.closeAll()
+    this.tenants.stop()
   }
 
   // PipelineOwner
@@ -278,7 +289,7 @@ export class Host implements PipelineOwner {
     const timings: StartTimings = { placeMs: 0, instantiateMs: 0 }
     const began = performance.now()
     const resolved = this.resolve(plan)
-    const wired = pipeline.wiring.wire(resolved)
+    const wired = pipeline.wiring.wire(resolved, this.tenants.get(plan.tenant))
     this.workers.ensureBlocks(this.highestBlock(pipeline))
     try {
       const from = await this.checkpointFor(pipeline, plan)
@@ -324,7 +335,7 @@ export class Host implements PipelineOwner {
       return { state: pipeline.state, warnings: [], timings, changes: [] }
     }
     const began = performance.now()
-    const wired = pipeline.wiring.wire(this.resolve(plan))
+    const wired = pipeline.wiring.wire(this.resolve(plan), this.tenants.get(plan.tenant))
     this.workers.ensureBlocks(this.highestBlock(pipeline))
     timings.placeMs = performance.now() - began
     try {
@@ -375,7 +386,8 @@ export class Host implements PipelineOwner {
         issues: [{ pointer: '/isolation', message: 'not available on this host' }],
       })
     }
-    return resolveSettings(plan, this.permissions)
+    const { grants, secrets } = this.tenants.get(plan.tenant).spec
+    return resolveSettings(plan, grants ? this.permissions.narrow(grants) : this.permissions, secrets)
   }
 
   private highestBlock(pipeline: PipelineControl): number {

@@ -1,41 +1,49 @@
-// `${env:NAME}` in settings, resolved on the host and nowhere else.
+// `${env:NAME}` and `${secret:NAME}` in settings, resolved on the host and nowhere else.
 // Runs on: control.
 
 import { SpqrError } from '../../schemas/errors.ts'
 import type { Plan } from '../../schemas/plan.ts'
 import type { Permissions } from '../permissions/permissions.ts'
 
+interface Names {
+  permissions: Permissions
+  secrets: Record<string, string>
+}
+
 const REFERENCE = /\$\{(env|secret):([A-Za-z_][A-Za-z0-9_.-]*)\}/g
 
 /** The plan with every reference replaced. @throws SpqrError PERMISSION_DENIED, INVALID_DOCUMENT (no such name) */
-export function resolveSettings(plan: Plan, permissions: Permissions): Plan {
+export function resolveSettings(plan: Plan, permissions: Permissions, secrets: Record<string, string>): Plan {
+  const names: Names = { permissions, secrets }
   return {
     ...plan,
     components: plan.components.map((component) => ({
       ...component,
-      settings: resolve(component.settings, component.id, permissions) as Record<string, unknown>,
+      settings: resolve(component.settings, component.id, names) as Record<string, unknown>,
     })),
   }
 }
 
-function resolve(value: unknown, component: string, permissions: Permissions): unknown {
+function resolve(value: unknown, component: string, names: Names): unknown {
   if (typeof value === 'string') {
     if (!value.includes('${')) return value
-    return value.replace(REFERENCE, (_, kind: string, name: string) => lookUp(kind, name, component, permissions))
+    return value.replace(REFERENCE, (_, kind: string, name: string) => lookUp(kind, name, component, names))
   }
-  if (Array.isArray(value)) return value.map((item) => resolve(item, component, permissions))
+  if (Array.isArray(value)) return value.map((item) => resolve(item, component, names))
   if (value !== null && typeof value === 'object') {
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, resolve(item, component, permissions)]))
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, resolve(item, component, names)]))
   }
   return value
 }
 
-function lookUp(kind: string, name: string, component: string, permissions: Permissions): string {
-  if (kind === 'env') {
-    permissions.checkEnv(name)
-    const found = process.env[name]
-    if (found !== undefined) return found
-  }
+function lookUp(kind: string, name: string, component: string, { permissions, secrets }: Names): string {
+  if (kind === 'env') permissions.askedBy(`component "${component}"`).checkEnv(name)
+  const found = kind === 'env' ? process.env[name] : secretOf(secrets, name)
+  if (found !== undefined) return found
   const what = kind === 'env' ? 'environment variable' : 'secret'
   throw new SpqrError('INVALID_DOCUMENT', `Component "${component}" uses the ${what} ${name}, which is not set`)
+}
+
+function secretOf(secrets: Record<string, string>, name: string): string | undefined {
+  return Object.hasOwn(secrets, name) ? secrets[name] : undefined
 }

@@ -7,6 +7,7 @@ import type { Plan, PlanComponent, PlanEdge, PlanEmitter, PlanOperator, PlanSour
 import type { BridgeSpec } from '../bridges/runtime/messages.ts'
 import { topicOfSource } from '../bridges/runtime/slot-topics.ts'
 import type { EdgeSpec, GraphSpec } from '../compute/messages.ts'
+import type { Tenant } from '../quota/tenants.ts'
 import type { Numbers } from './numbers.ts'
 
 /** About 10 ms of guest code for one record. */
@@ -55,7 +56,7 @@ export class Wiring {
   }
 
   /** Numbers for a plan: components that stay keep theirs. `accept` or `reject` must follow. */
-  wire(plan: Plan): Wired {
+  wire(plan: Plan, tenant: Tenant): Wired {
     const seats = new Map<string, Seat>()
     for (const component of plan.components) seats.set(component.id, this.seatFor(component))
     this.pending = seats
@@ -87,9 +88,12 @@ export class Wiring {
       deadLetters,
       startFrom: plan.startFrom,
       forkOf: plan.forkOf,
+      tenantIndex: tenant.index,
+      grants: tenant.spec.grants,
     }
     const graph: GraphSpec = {
       tenant: plan.tenant,
+      tenantIndex: tenant.index,
       id: plan.id,
       delivery: plan.delivery,
       sources: bridge.sources.map((source) => ({

@@ -18,6 +18,8 @@ export type BridgeThread = Thread<ToBridge, FromBridge>
 export interface WorkersOptions {
   computeWorkers: number
   permissions: PermissionsMessage
+  /** Quota cells of the tenants. */
+  quota: SharedArrayBuffer
   /** A port to the log for the bridge worker. */
   logPort: () => MessagePort
   onCompute: (worker: number, message: FromCompute) => void
@@ -105,6 +107,7 @@ export class Workers {
         cores: availableParallelism(),
         log: port,
         permissions: this.options.permissions,
+        quota: this.options.quota,
       },
       [port],
       this.options.onBridge,
@@ -128,7 +131,7 @@ export class Workers {
     const thread: ComputeThread = new Thread(
       `compute-${worker}`,
       new URL('../compute/compute.worker.js', import.meta.url),
-      { index: worker, doorbell: bell, status: this.statusMemory, cores: availableParallelism() },
+      { index: worker, doorbell: bell, status: this.statusMemory, quota: this.options.quota, cores: availableParallelism() },
       [],
       (message) => this.options.onCompute(worker, message),
       () => ringer.message(),

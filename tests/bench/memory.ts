@@ -7,6 +7,7 @@ import { MessageChannel, type MessagePort as NodeMessagePort, Worker } from 'nod
 import { Counters, makeSlab, RECORDS_IN } from '../../host/compute/counters.ts'
 import type { GraphSpec, ToCompute } from '../../host/compute/messages.ts'
 import { makeStatus } from '../../host/compute/status.ts'
+import { makeQuotaCells, QuotaCells } from '../../host/quota/quota-cells.ts'
 import { RecordBuffer } from '../../host/record/record.ts'
 import { ChannelWriter } from '../../host/ring/channel.ts'
 import { Doorbell, makeDoorbell } from '../../host/ring/doorbell.ts'
@@ -75,7 +76,7 @@ export async function throughput(events: string[], { name, settings }: OperatorU
   const control = new MessageChannel()
   const bridge = new MessageChannel()
   const worker = new Worker(new URL('host/compute/compute.worker.js', dist), {
-    workerData: { index: 0, control: control.port2, doorbell, status: makeStatus(), cores: availableParallelism() },
+    workerData: { index: 0, control: control.port2, doorbell, status: makeStatus(), quota: freeQuota(), cores: availableParallelism() },
     transferList: [control.port2],
   })
   const slab = makeSlab()
@@ -108,6 +109,7 @@ export async function throughput(events: string[], { name, settings }: OperatorU
   }
   const graph: GraphSpec = {
     tenant: 'default',
+    tenantIndex: 0,
     id: 'bench',
     delivery: 'at-most-once',
     sources: [{ component: 'in', topic: null, channel: 1, counters: 0 }],
@@ -156,6 +158,12 @@ export async function throughput(events: string[], { name, settings }: OperatorU
   bridge.port1.close()
   await worker.terminate()
   return (records / took) * 1000
+}
+
+function freeQuota(): SharedArrayBuffer {
+  const memory = makeQuotaCells()
+  new QuotaCells(memory).free(0)
+  return memory
 }
 
 function parseAndFilter(events: string[]): number {

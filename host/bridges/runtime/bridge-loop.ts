@@ -7,6 +7,7 @@ import { Slabs } from '../../compute/counters.ts'
 import type { BridgeToCompute, ComputeToBridge } from '../../compute/messages.ts'
 import type { Status } from '../../compute/status.ts'
 import type { Permissions } from '../../permissions/permissions.ts'
+import type { QuotaCells } from '../../quota/quota-cells.ts'
 import { Doorbell, DoorbellOwner } from '../../ring/doorbell.ts'
 import type { Transport } from '../../transport/transport.ts'
 import { EmitterPump } from './emitter-pump.ts'
@@ -29,6 +30,7 @@ export interface BridgeSetup {
   cores: number
   transport: Transport
   permissions: Permissions
+  quota: QuotaCells
 }
 
 interface ComputeWorker extends ComputeLink {
@@ -59,6 +61,7 @@ export class BridgeLoop {
     this.context = {
       transport: setup.transport,
       permissions: setup.permissions,
+      quota: setup.quota,
       slabs: this.slabs,
       schedule: (pump) => this.schedule(pump),
       listen: (channel, pump) => {
@@ -172,6 +175,9 @@ export class BridgeLoop {
         return
       case 'start':
         this.slots.get(message.pipeline)?.start()
+        return
+      case 'grants':
+        for (const slot of this.slots.values()) if (slot.spec.tenant === message.tenant) slot.grant(message.grants)
         return
       case 'unsubscribe':
         this.subscriptions.remove(message.subscription)

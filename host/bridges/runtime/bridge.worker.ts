@@ -5,12 +5,14 @@ import { type MessagePort, workerData } from 'node:worker_threads'
 import { Status } from '../../compute/status.ts'
 import { Permissions, type PermissionsMessage } from '../../permissions/permissions.ts'
 import { EmbeddedTransport } from '../../transport/embedded/embedded-transport.ts'
+import { QuotaCells } from '../../quota/quota-cells.ts'
 import { BridgeLoop } from './bridge-loop.ts'
 
 interface BridgeWorkerData {
   control: MessagePort
   doorbell: SharedArrayBuffer
   status: SharedArrayBuffer
+  quota: SharedArrayBuffer
   cores: number
   log: MessagePort
   permissions: PermissionsMessage
@@ -24,4 +26,5 @@ new BridgeLoop({
   cores: data.cores,
   transport: new EmbeddedTransport(data.log),
   permissions: Permissions.fromJSON(data.permissions),
+  quota: new QuotaCells(data.quota),
 }).run()

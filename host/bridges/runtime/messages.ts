@@ -3,6 +3,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { Delivery } from '../../../schemas/document.ts'
 import type { ErrorMessage } from '../../../schemas/errors.ts'
+import type { Grants } from '../../../schemas/tenant.ts'
 import type { StartFrom } from '../../../schemas/plan.ts'
 import type { CheckpointSummary } from '../../transport/transport.ts'
 
@@ -39,6 +40,10 @@ export interface BridgeSpec {
   deadLetters: { channel: number; counters: number }
   startFrom?: StartFrom
   forkOf?: string
+  /** The tenant's number in the quota cells. */
+  tenantIndex: number
+  /** Bound what the host's flags allow; absent: the flags alone. */
+  grants?: Grants
 }
 
 /** The part of a checkpoint that is no memory image. */
@@ -74,6 +79,7 @@ export type ToBridge =
   | { type: 'subscriber-ready'; subscription: number }
   | { type: 'produce'; request: number; topic: string; contentType: string; body: Uint8Array }
   | { type: 'fetch'; request: number; topic: string; partition?: number; from: string; limit: number; own?: boolean }
+  | { type: 'grants'; tenant: string; grants?: Grants }
   | { type: 'stop'; request: number }
 
 /** A checkpoint to go on from, without the memory images. */

@@ -7,10 +7,12 @@
 import { SpqrError } from '../../../schemas/errors.ts'
 import { deadLetterTopic } from '../../../schemas/names.ts'
 import { DEAD_LETTERS, ERRORS, type Slabs } from '../../compute/counters.ts'
+import type { Grants } from '../../../schemas/tenant.ts'
 import type { Image } from '../../compute/messages.ts'
 import type { Permissions } from '../../permissions/permissions.ts'
 import { letterValue } from '../../record/letter-value.ts'
 import { RecordBuffer } from '../../record/record.ts'
+import type { QuotaCells } from '../../quota/quota-cells.ts'
 import type { CheckpointSummary, Snapshot, Transport } from '../../transport/transport.ts'
 import type { BridgeContext, Emitter, Source } from '../bridge.ts'
 import { emitterTypes, sourceTypes } from '../registry.ts'
@@ -33,6 +35,7 @@ const LETTERS = ''
 export interface SlotContext {
   readonly transport: Transport
   readonly permissions: Permissions
+  readonly quota: QuotaCells
   readonly slabs: Slabs
   /** Something of the slot can go on. */
   schedule(pump: SourcePump | EmitterPump): void
@@ -68,6 +71,7 @@ export class Slot {
   private readonly emitterPositions = new Map<string, unknown>()
   private readonly context: SlotContext
   private readonly compute: ComputeLink
+  private permissions: Permissions
   private epoch = 0
   /** The last epoch that is stored. */
   private committed = 0
@@ -86,6 +90,7 @@ export class Slot {
     this.spec = spec
     this.context = context
     this.compute = compute
+    this.permissions = spec.grants ? context.permissions.narrow(spec.grants) : context.permissions
   }
 
   /** Opens every source and emitter; nothing flows yet. @throws SpqrError of the first that cannot be opened */
@@ -109,6 +114,11 @@ export class Slot {
         this.emitters.set(spec.component, await this.openEmitter(spec, position))
       }),
     ])
+  }
+
+  /** The tenant's grants are others from now on. */
+  grant(grants: Grants | undefined): void {
+    this.permissions = grants ? this.context.permissions.narrow(grants) : this.context.permissions
   }
 
   /** Lets records flow. */
@@ -467,10 +477,12 @@ export class Slot {
     const type = sourceTypes[spec.type]
     if (!type) throw new SpqrError('INVALID_DOCUMENT', `There is no source "${spec.type}"`)
     const source = type.create(spec.settings, context)
-    const pump = new SourcePump(spec, source, this.context.slabs.block(spec.counters), {
+    const rate = { cells: this.context.quota, tenant: this.spec.tenantIndex }
+    const pump = new SourcePump(spec, source, this.context.slabs.block(spec.counters), rate, {
       announceRing: (channel, memory) => this.compute.announceRing(channel, memory),
       signal: (channel) => this.compute.signal(channel),
       dirty: () => this.dirty(),
+      throttled: (throttledPump) => this.throttle(throttledPump),
       sourceEnded: () => {
         // A barrier that waits for this source need not any more: its end counts as one.
         const work = this.inWork
@@ -513,13 +525,17 @@ export class Slot {
     holder: { pump: SourcePump | EmitterPump | null } | SourcePump | EmitterPump,
   ): BridgeContext {
     const pumpOf = (): SourcePump | EmitterPump | null => ('pump' in holder ? holder.pump : holder)
+    const slot = this
     return {
       tenant: this.spec.tenant,
       pipeline: this.spec.id,
       component,
       delivery: this.spec.delivery,
       transport: this.context.transport,
-      permissions: this.context.permissions,
+      // Read at each use: grants may change while the pipeline runs.
+      get permissions() {
+        return slot.permissions
+      },
       recordBytesMax: 1 << 20,
       startFrom: this.spec.startFrom,
       forkOf: this.spec.forkOf,
@@ -549,6 +565,13 @@ export class Slot {
         return this.transactionOf((pump instanceof EmitterPump ? pump.epochPassed : this.committed) + 1)
       },
     }
+  }
+
+  /** The tenant's rate is used up: looks again soon. */
+  private throttle(pump: SourcePump): void {
+    setTimeout(() => {
+      if (!this.dropped) this.context.schedule(pump)
+    }, THROTTLE_MS)
   }
 
   private deadLetter(
@@ -591,6 +614,9 @@ export class Slot {
     this.context.toControl({ type: 'failed', pipeline: this.key, component, error: error.toMessage() })
   }
 }
+
+/** The clock of rates ticks about so often. */
+const THROTTLE_MS = 10
 
 const LEVELS = { debug: 0, info: 1, warn: 2, error: 3 } as const
 

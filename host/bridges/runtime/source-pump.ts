@@ -3,6 +3,7 @@
 
 import { BYTES_IN, BYTES_OUT, type Counters, RECORDS_IN, RECORDS_OUT } from '../../compute/counters.ts'
 import { KIND_BARRIER, KIND_END, RECORD_SEQUENCE, RECORD_SOURCE } from '../../record/record.ts'
+import type { QuotaCells } from '../../quota/quota-cells.ts'
 import { ChannelWriter } from '../../ring/channel.ts'
 import { type Chunk, ENDED, type Source, WAIT } from '../bridge.ts'
 import type { BridgeSourceSpec } from './messages.ts'
@@ -11,11 +12,19 @@ import type { BridgeSourceSpec } from './messages.ts'
 const ROOM_BYTES = 64 << 10
 const RING_BYTES = 1 << 20
 
+/** What the tenant's sources may hand over. */
+export interface Rate {
+  cells: QuotaCells
+  tenant: number
+}
+
 export interface PumpOwner {
   /** A ring was made; the compute worker is to know before records come. */
   announceRing(channel: number, memory: SharedArrayBuffer): void
   /** Records were published. */
   signal(channel: number): void
+  /** The tenant's rate is used up; schedule it again soon. */
+  throttled(pump: SourcePump): void
   /** Something entered: the pipeline has a checkpoint to make. */
   dirty(): void
   sourceEnded(pump: SourcePump): void
@@ -32,6 +41,7 @@ export class SourcePump {
   ended = false
   paused = true
   private readonly owner: PumpOwner
+  private readonly rate: Rate
   private readonly writer: ChannelWriter
   private chunk: Chunk | null = null
   private chunkAt = 0
@@ -41,7 +51,8 @@ export class SourcePump {
   private blocked = false
   private endMark = false
 
-  constructor(spec: BridgeSourceSpec, source: Source, counters: Counters, owner: PumpOwner) {
+  constructor(spec: BridgeSourceSpec, source: Source, counters: Counters, rate: Rate, owner: PumpOwner) {
+    this.rate = rate
     this.spec = spec
     this.source = source
     this.counters = counters
@@ -84,11 +95,21 @@ export class SourcePump {
 
   private putChunk(): boolean {
     const chunk = this.chunk!
-    const taken = this.writer.push(chunk.bytes, this.words, this.chunkAt, chunk.to)
+    const end = this.affordable(chunk)
+    if (end === this.chunkAt) {
+      this.owner.throttled(this)
+      return false
+    }
+    const taken = this.writer.push(chunk.bytes, this.words, this.chunkAt, end)
+    this.rate.cells.tookRecords(this.rate.tenant, this.recordsBetween(this.chunkAt, this.chunkAt + taken), taken)
     this.chunkAt += taken
     if (taken > 0) this.owner.signal(this.spec.channel)
-    if (this.chunkAt < chunk.to) {
+    if (this.chunkAt < end) {
       this.blocked = this.writer.wantRoom(ROOM_BYTES)
+      return false
+    }
+    if (end < chunk.to) {
+      this.owner.throttled(this)
       return false
     }
     this.chunk = null
@@ -97,6 +118,23 @@ export class SourcePump {
     values[RECORDS_OUT]! += chunk.records
     values[BYTES_OUT]! += chunk.to - chunk.from
     return true
+  }
+
+  /** Where the part of the chunk ends that the tenant's rate allows now. */
+  private affordable(chunk: Chunk): number {
+    const left = this.rate.cells.recordsLeft(this.rate.tenant)
+    if (left >= chunk.records) return chunk.to
+    let end = this.chunkAt
+    for (let n = 0; n < left && end < chunk.to; n++) end += this.words[end >> 2]!
+    return end
+  }
+
+  private recordsBetween(from: number, to: number): number {
+    const chunk = this.chunk!
+    if (from === chunk.from && to === chunk.to) return chunk.records
+    let records = 0
+    for (let at = from; at < to; at += this.words[at >> 2]!) records++
+    return records
   }
 
   /** Gives the chunk's records their sequence and source, then puts them into the ring. */
