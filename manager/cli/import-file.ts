@@ -5,9 +5,9 @@ import { stringify } from 'yaml'
 import { issuesOf } from '../../schemas/problems.ts'
 import { readDocument } from '../../schemas/read-document.ts'
 import { Failed } from './failed.ts'
+import { readFile } from './files.ts'
 import { importOriginal, originalSchema } from './import-original.ts'
 import { placed, print, printError, printJson } from './output.ts'
-import { readFile } from './pipeline-files.ts'
 
 /** @throws Failed where the file is no document of the original, its problems being printed */
 export function importFile(file: string, json?: boolean): void {

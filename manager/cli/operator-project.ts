@@ -12,8 +12,8 @@ import { readDocument } from '../../schemas/read-document.ts'
 import { closedObject } from '../../schemas/shapes.ts'
 import { type Compiled, compileOperator } from '../operators/compile.ts'
 import { Failed } from './failed.ts'
+import { readFile } from './files.ts'
 import { placed, print, printError } from './output.ts'
-import { readFile } from './pipeline-files.ts'
 import { COMPILER_FILES, ROOT } from './product.ts'
 
 export interface OperatorProject {

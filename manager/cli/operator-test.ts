@@ -8,10 +8,10 @@ import { issuesOf } from '../../schemas/problems.ts'
 import { readDocument } from '../../schemas/read-document.ts'
 import { closedObject } from '../../schemas/shapes.ts'
 import { Failed } from './failed.ts'
+import { readFile } from './files.ts'
 import { runGuest } from './guest-run.ts'
 import { compileProject, type OperatorProject } from './operator-project.ts'
 import { placed, print, printError } from './output.ts'
-import { readFile } from './pipeline-files.ts'
 
 const casesSchema = v.array(
   closedObject({

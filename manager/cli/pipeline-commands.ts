@@ -2,13 +2,10 @@
 
 import type { Command } from 'commander'
 import pc from 'picocolors'
-import { stringify } from 'yaml'
 import { ApiClient, jsonBody } from './api-client.ts'
 import { deadLetterCommands } from './dead-letter-commands.ts'
-import { importFile } from './import-file.ts'
 import { coloured, print, printJson, tableOf, timeText } from './output.ts'
 import { pathOf } from './paths.ts'
-import { applyFiles, lintFiles } from './pipeline-files.ts'
 import { showStats, tail, tap } from './pipeline-watch.ts'
 import { countOf, patchOf } from './values.ts'
 
@@ -19,7 +16,7 @@ interface Json {
 interface Pipeline {
   id: string
   state: string
-  reason?: unknown
+  reason?: { code: string; message: string }
   revision: number
   hosts: string[]
   document: unknown
@@ -32,6 +29,9 @@ interface Savepoint {
   bytes: number
 }
 
+/** The check of documents is loaded where it is used: most commands only ask the manager. */
+const documents = (): Promise<typeof import('./pipeline-files.ts')> => import('./pipeline-files.ts')
+
 export function pipelineCommands(program: Command): void {
   const pipeline = program.command('pipeline').description('make, watch, change and remove pipelines')
 
@@ -40,21 +40,21 @@ export function pipelineCommands(program: Command): void {
     .description('create or replace the pipelines of these documents')
     .argument('<file...>', 'YAML or JSON; "-" is the standard input')
     .option('--json', "print the API's answers")
-    .action((files: string[], { json }: Json) => applyFiles(new ApiClient(), files, json))
+    .action(async (files: string[], { json }: Json) => (await documents()).applyFiles(new ApiClient(), files, json))
 
   pipeline
     .command('lint')
     .description('check documents and change nothing; without a manager, against what comes with the product')
     .argument('<file...>', 'YAML or JSON; "-" is the standard input')
     .option('--json', 'print what was found as JSON')
-    .action((files: string[], { json }: Json) => lintFiles(new ApiClient(), files, json))
+    .action(async (files: string[], { json }: Json) => (await documents()).lintFiles(new ApiClient(), files, json))
 
   pipeline
     .command('import')
     .description('turn a document of the original SPQR into one of this, on the standard output')
     .argument('<file>', 'spqr.json')
     .option('--json', 'as JSON instead of YAML')
-    .action((file: string, { json }: Json) => importFile(file, json))
+    .action(async (file: string, { json }: Json) => (await import('./import-file.ts')).importFile(file, json))
 
   reading(pipeline)
   changing(pipeline)
@@ -83,7 +83,8 @@ function reading(pipeline: Command): void {
       if (json) return printJson(found)
       const reason = found.reason === undefined ? '' : `, ${reasonText(found.reason)}`
       print(`# ${found.state}${reason}, revision ${found.revision}, on ${found.hosts.join(', ') || 'no host'}`)
-      print(stringify(found.document, { flowCollectionPadding: true }))
+      const { stringify } = await import('yaml')
+      print(stringify(found.document))
     })
 
   pipeline
@@ -235,9 +236,6 @@ const ACTIONS = [
   ['stop', 'stopped', 'take a checkpoint and free everything but the document'],
 ] as const
 
-function reasonText(reason: unknown): string {
-  if (reason === undefined) return ''
-  if (typeof reason === 'string') return reason
-  const { code, message } = reason as { code?: string; message?: string }
-  return [code, message].filter(Boolean).join(': ') || JSON.stringify(reason)
+function reasonText(reason: Pipeline['reason']): string {
+  return reason ? `${reason.code}: ${reason.message}` : ''
 }

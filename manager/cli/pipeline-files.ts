@@ -1,6 +1,5 @@
 // apply and lint: documents in files, their problems as FILE:LINE:COLUMN.
 
-import { readFileSync } from 'node:fs'
 import { extname } from 'node:path'
 import { shippedCatalog } from '../../schemas/catalog.ts'
 import { checkDocument } from '../../schemas/check-document.ts'
@@ -9,6 +8,7 @@ import { normalId } from '../../schemas/names.ts'
 import { readDocument } from '../../schemas/read-document.ts'
 import { type ApiClient, type Body, Unreachable } from './api-client.ts'
 import { Failed } from './failed.ts'
+import { readFile } from './files.ts'
 import { placed, print, printError, printJson } from './output.ts'
 
 interface Applied {
@@ -118,15 +118,4 @@ function unreadable(file: string, issues: Issue[]): SpqrError {
 export function readBody(file: string): Body {
   const content = readFile(file)
   return { type: extname(file).toLowerCase() === '.json' ? 'application/json' : 'application/yaml', content }
-}
-
-/** @param file "-" is the standard input @throws SpqrError NOT_FOUND */
-export function readFile(file: string): string {
-  try {
-    return readFileSync(file === '-' ? 0 : file, 'utf8')
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    const why = code === 'ENOENT' ? 'there is no such file' : code === 'EISDIR' ? 'it is a folder' : message
-    throw new SpqrError('NOT_FOUND', `Cannot read "${file}": ${why}.`)
-  }
 }

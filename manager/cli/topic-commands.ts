@@ -2,9 +2,9 @@
 
 import type { Command } from 'commander'
 import { ApiClient, type Body, jsonBody } from './api-client.ts'
+import { readFile } from './files.ts'
 import { print, printJson, tableOf } from './output.ts'
 import { topicPath } from './paths.ts'
-import { readFile } from './pipeline-files.ts'
 import { countOf, parseValue } from './values.ts'
 
 interface Topic {

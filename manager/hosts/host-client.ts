@@ -30,10 +30,18 @@ export interface ComponentChange {
   stateReset: boolean
 }
 
+/** Why a pipeline is `failed`. */
+export interface Reason {
+  code: string
+  message: string
+  component?: string
+}
+
 export interface Placed {
   state: string
-  reason?: string
-  warnings?: { pointer: string; message: string }[]
+  reason?: Reason
+  /** Sentences about the whole. */
+  warnings?: string[]
   timings?: { placeMs?: number; instantiateMs?: number }
   changes?: ComponentChange[]
 }
@@ -42,7 +50,7 @@ export interface HostPipeline {
   tenant: string
   id: string
   state: string
-  reason?: unknown
+  reason?: Reason
   revision?: number
   checkpoint?: { revision?: number }
 }

@@ -61,8 +61,13 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
   const restore = new Restore(context, (entry, error) =>
     log(`Cannot start "${entry.id}" of ${entry.tenant}: ${error.message}`),
   )
-  await operators.start(readShipped(options.shippedFolder))
+  const shipped = readShipped(options.shippedFolder)
+  await operators.start(shipped)
   const started = restore.run()
+  let stopped = false
+  const warm = started
+    .then(() => operators.warm(shipped, () => !stopped))
+    .catch((error: Error) => log(`Cannot send the shipped operators ahead: ${error.message}`))
   const app = createApp(context, operators, restore, options.version, (error, method, path) => {
     log(`${method} ${path}: ${error.message}${error.code === 'INTERNAL' && error.stack ? `\n${error.stack}` : ''}`)
   })
@@ -70,8 +75,9 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     fetch: (request, env) => app.fetch(request, env as object),
     started,
     stop: async () => {
+      stopped = true
       restore.stop()
-      await compiler.stop()
+      await Promise.all([compiler.stop(), warm])
     },
   }
 }

@@ -185,6 +185,6 @@ function ofHost(c: ApiContext, context: PipelineContext, rest: string): Promise<
   return context.hosts.of(tenant, id).forward('GET', pipelinePath(tenant, id) + rest)
 }
 
-function allWarnings(own: Issue[], ofHost: Issue[] | undefined): Issue[] {
-  return ofHost?.length ? [...own, ...ofHost] : own
+function allWarnings(own: Issue[], ofHost: string[] | undefined): Issue[] {
+  return ofHost?.length ? [...own, ...ofHost.map((message) => ({ pointer: '', message }))] : own
 }

@@ -61,6 +61,15 @@ export class Operators {
     )
   }
 
+  /** Sends the shipped modules to every host, so that no first pipeline waits for their admission. */
+  async warm(shipped: readonly ShippedOperator[], goesOn: () => boolean): Promise<void> {
+    for (const host of this.#hosts.all()) {
+      for (const operator of shipped) {
+        if (goesOn()) await host.ensure([operator])
+      }
+    }
+  }
+
   /**
    * Admits a module under a name.
    * @throws SpqrError ALREADY_EXISTS where other bytes have that version, MODULE_REFUSED

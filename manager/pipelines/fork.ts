@@ -1,7 +1,7 @@
 // Makes a second pipeline from the state of one: the same document with some changes, from a checkpoint, beside it.
 // Runs on: control.
 
-import type { Issue } from '../../schemas/errors.ts'
+import { type Issue, SpqrError } from '../../schemas/errors.ts'
 import type { Plan } from '../../schemas/plan.ts'
 import { type Placed, pipelinePath } from '../hosts/host-client.ts'
 import { type ComponentPatch, patchInto } from './change.ts'
@@ -28,7 +28,10 @@ export function forkPipeline(
   request: ForkRequest,
 ): Promise<{ entry: PipelineEntry; placed: Placed; warnings: Issue[]; validatedAt: number }> {
   const { id, savepoint } = request
-  entryOf(context, tenant, original)
+  const { placed, failure } = entryOf(context, tenant, original)
+  if (!placed || failure) {
+    throw new SpqrError('INVALID_STATE', `Cannot fork "${original}": it runs on no host; resume it first.`)
+  }
   return context.serial.run(keyOf(tenant, id), async () => {
     requireNew(context, tenant, id)
     const row = rowOf(context, tenant, original)

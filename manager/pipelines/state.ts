@@ -2,14 +2,15 @@
 // Runs on: control.
 
 import { SpqrError } from '../../schemas/errors.ts'
-import { type HostPipeline, pipelinePath } from '../hosts/host-client.ts'
+import { type HostPipeline, pipelinePath, type Reason } from '../hosts/host-client.ts'
 import { type Page, type PageQuery, page } from '../page.ts'
 import { entryOf, type PipelineContext, rowOf } from './pipeline-context.ts'
 import type { PipelineEntry } from './pipeline-index.ts'
 
 export interface PipelineState {
   state: string
-  reason?: unknown
+  /** Where it is `failed`. */
+  reason?: Reason
 }
 
 export interface PipelineItem extends PipelineState {
@@ -34,7 +35,7 @@ export function stateOf(entry: PipelineEntry, onHost: HostPipeline | undefined):
   if (entry.busy) return { state: entry.busy }
   if (entry.failure) {
     const { code, message, retriable } = entry.failure
-    return { state: retriable ? 'starting' : 'failed', reason: `${code}: ${message}` }
+    return { state: retriable ? 'starting' : 'failed', reason: { code, message } }
   }
   if (entry.wanted === 'stopped') return { state: 'stopped' }
   if (!onHost) return { state: 'starting' }

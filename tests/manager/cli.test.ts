@@ -30,7 +30,7 @@ test.before.each(async (context) => {
 })
 test.after.each(async ({ m, server }) => {
   await server.stop(100)
-  await m.crash()
+  await m.stop()
   remove(m.folder)
 })
 
@@ -103,10 +103,10 @@ test('settings, life cycle, savepoints, forks', async ({ m, server }) => {
     assert.is(ended.code, 0, ended.err)
     return ended.out
   }
-  assert.match(await run('set', 'p', 'f', 'where=[{"path":"a","gt":2}]'), /revision 2, from record 7 of f/)
-  assert.equal(m.host.pipelines.get('default/p')!.plan.components[1]!.settings.where, [{ path: 'a', gt: 2 }])
+  assert.match(await run('set', 'p', 'f', 'where=[{"path":"a","gt":2}]'), /revision 2, from record \d+ of f/)
+  assert.equal(m.host.plans.get('p')!.components[1]!.settings.where, [{ path: 'a', gt: 2 }])
   assert.match(await run('pause', 'p'), /paused p/)
-  assert.is(m.host.pipelines.get('default/p')!.state, 'paused')
+  assert.match(await run('ls'), /p +paused/)
   await run('resume', 'p')
   assert.match(await run('savepoint', 'p', 'half'), /kept p as half/)
   assert.match(await run('savepoints', 'p'), /half/)

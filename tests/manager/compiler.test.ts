@@ -24,7 +24,8 @@ test('a source becomes an operator with its source map; the same again is 200, a
     const made = await push(source, { manifest: { description: 'Twice' } })
     assert.is(made.status, 201, JSON.stringify(made.body))
     assert.is(made.body.description, 'Twice')
-    assert.ok(m.host.sourceMaps.get(made.body.digest)!.includes('twice.ts'))
+    assert.ok(m.host.asked.includes(`PUT /modules/${made.body.digest}/source-map`))
+    assert.ok(m.store.operators.files(made.body.digest)!.sourceMap!.includes('twice.ts'))
     assert.is((await push(source, { manifest: { description: 'Twice' } })).status, 200)
     assert.is((await push(source)).status, 409, 'another manifest')
     assert.is((await push(`${source}\n`)).status, 409)
@@ -38,7 +39,7 @@ test('a source becomes an operator with its source map; the same again is 200, a
     assert.ok(wrong.body.issues.some((i: { line: number }) => i.line === 3))
     assert.is((await m.ask('POST', '/v1/operators', { name: 'json-filter', version: '9.0.0', source })).status, 409)
   } finally {
-    await m.crash()
+    await m.stop()
     remove(m.folder)
   }
 })

@@ -1,15 +1,14 @@
-// A manager over a store in a folder of its own, with one operator that comes with the product.
+// A manager over a store and a real host in a folder of its own.
 
-import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { COMPILER_FILES, SHIPPED_FOLDER } from '../../manager/cli/product.ts'
 import { createManager, type Manager } from '../../manager/http/create-manager.ts'
+import { appendSection } from '../../manager/operators/compile.ts'
+import { readShipped } from '../../manager/operators/shipped.ts'
 import { ControlStore } from '../../manager/store/control-store.ts'
-import { HostDouble } from './host-double.ts'
-
-const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..')
+import { RecordedHost } from './recorded-host.ts'
 
 export interface Answer {
   status: number
@@ -20,67 +19,72 @@ export interface Answer {
 
 export interface TestManager {
   folder: string
-  host: HostDouble
+  host: RecordedHost
   manager: Manager
   store: ControlStore
   log: string[]
   /** Asks as a client does; an object is sent as JSON. */
   ask(method: string, path: string, body?: unknown, type?: string): Promise<Answer>
-  /** Ends it as a crash does: nothing is said to anybody. */
-  crash(): Promise<void>
+  /** The state of a pipeline, once it is the wanted one. */
+  state(id: string, wanted: string): Promise<Answer['body']>
+  stop(): Promise<void>
 }
 
-/** The smallest modules that have a custom section: a manifest and nothing else. */
+const MANIFEST_SECTION = 'spqr:manifest'
+
+/** The module of json-filter with another manifest: other bytes that are admitted. */
 export function moduleWith(manifest: object): Uint8Array<ArrayBuffer> {
-  const text = Buffer.from(JSON.stringify(manifest))
-  const name = Buffer.from('spqr:manifest')
-  const content = Buffer.concat([leb(name.length), name, text])
-  return new Uint8Array(
-    Buffer.concat([Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]), Buffer.from([0]), leb(content.length), content]),
-  )
+  const wasm = new Uint8Array(readFileSync(join(SHIPPED_FOLDER, 'json-filter', versionOfFilter())))
+  const name = Buffer.from(MANIFEST_SECTION)
+  const at = Buffer.from(wasm).lastIndexOf(name)
+  // The compiler appends the manifest: the section begins before its name with its id, its length, the name's length.
+  let from = at - 2
+  while (wasm[from] !== 0) from--
+  return new Uint8Array(appendSection(wasm.subarray(0, from), MANIFEST_SECTION, JSON.stringify(manifest)))
 }
 
-function leb(value: number): Buffer {
-  const bytes: number[] = []
-  for (let rest = value; ; rest >>>= 7) {
-    bytes.push((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0))
-    if (rest <= 0x7f) return Buffer.from(bytes)
-  }
+function versionOfFilter(): string {
+  const filter = readShipped(SHIPPED_FOLDER).find(({ name }) => name === 'json-filter')
+  if (!filter) throw new Error('json-filter was not built')
+  return `${filter.version}.wasm`
 }
 
 export const scratch = (): string => mkdtempSync(join(tmpdir(), 'spqr-manager-'))
 
-export async function startManager(options: { folder?: string; host?: HostDouble } = {}): Promise<TestManager> {
+export async function startManager(options: { folder?: string } = {}): Promise<TestManager> {
   const folder = options.folder ?? scratch()
-  const host = options.host ?? new HostDouble()
+  const host = await RecordedHost.start(folder)
+  return startOver(folder, host)
+}
+
+/** A manager over a host that is there already. */
+export async function startOver(folder: string, host: RecordedHost): Promise<TestManager> {
   const store = ControlStore.open(folder)
   const log: string[] = []
   const manager = await createManager({
     store,
     hosts: [{ id: 'local', url: 'http://host', fetch: host.fetch }],
-    shippedFolder: shipped(folder),
-    compiler: { operatorsFolder: join(root, 'wasm-operators'), asconfig: join(root, 'asconfig.json') },
+    shippedFolder: SHIPPED_FOLDER,
+    compiler: COMPILER_FILES,
     version: '0.0.0',
     log: (line) => log.push(line),
   })
   await manager.started
-  const crash = async (): Promise<void> => {
+  const ask = asker(manager)
+  const stop = async (): Promise<void> => {
     await manager.stop()
     store.stop()
+    await host.stop()
   }
-  return { folder, host, manager, store, log, ask: asker(manager), crash }
-}
-
-/** json-filter 1.0.0, as a folder of shipped operators. */
-function shipped(folder: string): string {
-  const wasm = moduleWith({ ports: ['out', 'rejected'], permissions: [] })
-  const files = join(folder, 'shipped')
-  mkdirSync(files, { recursive: true })
-  writeFileSync(join(files, '1.0.0.wasm'), wasm)
-  const sha256 = createHash('sha256').update(wasm).digest('hex')
-  const entry = { name: 'json-filter', version: '1.0.0', file: '1.0.0.wasm', bytes: wasm.length, sha256 }
-  writeFileSync(join(files, 'index.json'), JSON.stringify([entry]))
-  return files
+  const state = async (id: string, wanted: string): Promise<Answer['body']> => {
+    for (;;) {
+      const { body } = await ask('GET', `/v1/pipelines/${id}`)
+      if (body.state === wanted) return body
+      if (body.state === 'failed') throw new Error(`${id} is failed: ${JSON.stringify(body.reason)}`)
+      await new Promise((done) => setTimeout(done, 5))
+    }
+  }
+  return { folder, host, manager, store, log, ask, state, stop }
 }
 
 function asker(manager: Manager): TestManager['ask'] {
@@ -104,14 +108,14 @@ function asker(manager: Manager): TestManager['ask'] {
 
 export const remove = (folder: string): void => rmSync(folder, { recursive: true, force: true })
 
-/** A document with a source, a filter and an emitter. */
+/** A document with a source, a filter and an emitter that keeps what it got. */
 export function document(id: string, more: object = {}): Record<string, unknown> {
   return {
     id,
     components: [
       { id: 'in', source: 'http' },
       { id: 'f', operator: 'json-filter@1', from: 'in', settings: { where: [{ path: 'a', equals: 1 }] } },
-      { id: 'd', emitter: 'discard', from: 'f' },
+      { id: 'd', emitter: 'sse', from: 'f' },
     ],
     ...more,
   }
