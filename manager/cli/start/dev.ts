@@ -10,7 +10,7 @@ import { serve } from '../../http/serve.ts'
 import { ControlStore } from '../../store/control-store.ts'
 import { COMPILER_FILES, productVersion, SHIPPED_FOLDER } from '../product.ts'
 import { addPermissionOptions, permissionsOf } from './permission-options.ts'
-import { addSamples } from './samples.ts'
+import { addSamples, type Samples } from './samples.ts'
 
 interface DevOptions {
   port: string
@@ -61,19 +61,24 @@ async function dev(options: DevOptions): Promise<void> {
     process.stderr.write(`${error.message}\n`)
     process.exit(1)
   })
-  let stopping: Promise<void> | undefined
-  const stop = (): void => {
-    stopping ??= (async () => {
-      await listening.stop()
-      await manager.stop()
-      await host.stop()
-      store.stop()
-      process.exit(0)
-    })()
+  let samples: Samples | undefined
+  let isStopping = false
+  const stop = async (): Promise<void> => {
+    if (isStopping) return
+    isStopping = true
+    samples?.stop()
+    await listening.stop()
+    await manager.stop()
+    await host.stop()
+    store.stop()
+    process.exit(0)
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
   await manager.started
-  if (!options.empty) await addSamples(manager.fetch, listening.url)
-  process.stdout.write(`SPQR ${productVersion()} is ready at ${listening.url} (${Math.round(performance.now() - started)} ms)\n`)
+  samples = options.empty ? undefined : await addSamples(manager.fetch, listening.url)
+  process.stdout.write(
+    `SPQR ${productVersion()} is ready at ${listening.url} (${Math.round(performance.now() - started)} ms)\n`,
+  )
+  if (samples) process.stdout.write(`${samples.hints}\n`)
 }
