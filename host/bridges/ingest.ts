@@ -4,8 +4,8 @@
 
 import { isUtf8 } from 'node:buffer'
 import { type Issue, SpqrError } from '../../schemas/errors.ts'
+import { isJsonText } from '../record/json-check.ts'
 import { RecordBuffer, recordBytes } from '../record/record.ts'
-import { isJsonText } from './framing/json-check.ts'
 import { LineFramer } from './framing/line-framer.ts'
 
 export const BODY_BYTES_MAX = 16 << 20

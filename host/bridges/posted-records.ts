@@ -5,9 +5,9 @@
 import { isUtf8 } from 'node:buffer'
 import { type Issue, SpqrError } from '../../schemas/errors.ts'
 import { readJson } from '../../schemas/json-text.ts'
+import { findMember, skipSpace, skipValue } from '../record/json-span.ts'
 import { type PlainRecord, RecordBuffer } from '../record/record.ts'
 import type { StickyPartitioner } from '../transport/partitioner.ts'
-import { findMember, skipSpace, skipValue } from './framing/json-span.ts'
 import { BODY_BYTES_MAX, BODY_RECORDS_MAX, framesOfBody, type IngestLimits } from './ingest.ts'
 
 export interface PostedRecords {

@@ -4,6 +4,7 @@
 
 import { SpqrError } from '../../schemas/errors.ts'
 import { deadLetterTopic } from '../../schemas/names.ts'
+import { SpanPath } from '../record/json-span.ts'
 import {
   FLAG_KEY,
   FLAG_TOMBSTONE,
@@ -21,7 +22,6 @@ import { StickyPartitioner } from '../transport/partitioner.ts'
 import type { BridgeContext, Emitter, EmitterType } from './bridge.ts'
 import { bridgeTopic, existingTopic } from './bridge-topic.ts'
 import { pathSteps } from './framing/json-path.ts'
-import { SpanPath } from './framing/json-span.ts'
 import { TopicLane } from './topic-lane.ts'
 
 interface Settings {

@@ -3,9 +3,9 @@
 
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { SpqrError } from '../../schemas/errors.ts'
+import type { QuotaCells } from '../quota/quota-cells.ts'
 import { Doorbell, DoorbellOwner } from '../ring/doorbell.ts'
 import { Slabs } from './counters.ts'
-import type { QuotaCells } from '../quota/quota-cells.ts'
 import { FairQueue } from './fair-queue.ts'
 import type { LoadedModule } from './instance.ts'
 import type { BridgeToCompute, ComputeToBridge, FromCompute, ToCompute, TraceInfo } from './messages.ts'

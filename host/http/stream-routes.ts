@@ -3,9 +3,8 @@
 
 import type { Hono } from 'hono'
 import { SpqrError } from '../../schemas/errors.ts'
-import { RecordRun, tappedRecordJson } from '../bridges/json-records.ts'
 import type { Host } from '../pipeline/host.ts'
-import { jsonOfValue } from '../record/json-of-record.ts'
+import { lineJson, RecordRun, tappedRecordJson } from '../record/json-records.ts'
 import { type EventWriter, eventStream, eventText } from './event-stream.ts'
 
 export function streamRoutes(app: Hono, host: Host): void {
@@ -51,7 +50,7 @@ export function streamRoutes(app: Hono, host: Host): void {
           let keepsUp = true
           for (const { id, value, gap } of events) {
             if (gap) writer.push(eventText('{}', { event: 'gap' }))
-            keepsUp = writer.push(eventText(jsonOfValue(value), { id }))
+            keepsUp = writer.push(eventText(lineJson(value), { id }))
           }
           if (keepsUp) reading?.ready()
         },

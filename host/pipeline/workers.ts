@@ -131,7 +131,13 @@ export class Workers {
     const thread: ComputeThread = new Thread(
       `compute-${worker}`,
       new URL('../compute/compute.worker.js', import.meta.url),
-      { index: worker, doorbell: bell, status: this.statusMemory, quota: this.options.quota, cores: availableParallelism() },
+      {
+        index: worker,
+        doorbell: bell,
+        status: this.statusMemory,
+        quota: this.options.quota,
+        cores: availableParallelism(),
+      },
       [],
       (message) => this.options.onCompute(worker, message),
       () => ringer.message(),

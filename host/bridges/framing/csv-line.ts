@@ -2,8 +2,8 @@
 // Runs on: bridge.
 
 import { isUtf8 } from 'node:buffer'
+import { findMember, skipSpace, skipValue } from '../../record/json-span.ts'
 import type { RecordReader } from '../record-reader.ts'
-import { findMember, skipSpace, skipValue } from './json-span.ts'
 
 const encoder = new TextEncoder()
 

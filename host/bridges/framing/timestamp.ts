@@ -2,7 +2,7 @@
 // Runs on: bridge.
 
 import type { PathSegment } from '../../../schemas/json-path.ts'
-import { SpanPath } from './json-span.ts'
+import { SpanPath } from '../../record/json-span.ts'
 
 const TEXT_BYTES_MAX = 64
 const decoder = new TextDecoder()

@@ -4,8 +4,8 @@
 import { type MessagePort, workerData } from 'node:worker_threads'
 import { Status } from '../../compute/status.ts'
 import { Permissions, type PermissionsMessage } from '../../permissions/permissions.ts'
-import { EmbeddedTransport } from '../../transport/embedded/embedded-transport.ts'
 import { QuotaCells } from '../../quota/quota-cells.ts'
+import { EmbeddedTransport } from '../../transport/embedded/embedded-transport.ts'
 import { BridgeLoop } from './bridge-loop.ts'
 
 interface BridgeWorkerData {

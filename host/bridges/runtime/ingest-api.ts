@@ -4,12 +4,12 @@
 
 import { SpqrError } from '../../../schemas/errors.ts'
 import { ingestTopic, topicName } from '../../../schemas/names.ts'
+import { RECORD_BYTES_MAX, RECORD_HEADER_BYTES } from '../../record/record.ts'
 import type { Transport } from '../../transport/transport.ts'
 import { DirectHttpSource } from '../http-source.ts'
 import { framesOfBody } from '../ingest.ts'
 import type { Slot } from './slot.ts'
 
-const RECORD_BYTES_MAX = 1 << 20
 const RETRY_SECONDS = 1
 
 /** @throws SpqrError NOT_FOUND, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, BACK_PRESSURE (with `accepted`), TRANSPORT_UNAVAILABLE */
@@ -26,7 +26,9 @@ export async function ingest(
   if (slot.spec.forkOf !== undefined) {
     throw new SpqrError('INVALID_STATE', `Pipeline "${id}" is a fork: it follows what "${slot.spec.forkOf}" is sent`)
   }
-  const records = framesOfBody(body, contentType, { recordBytesMax: RECORD_BYTES_MAX })
+  const { maxRecordBytes } = pump.spec.settings
+  const limit = typeof maxRecordBytes === 'number' ? maxRecordBytes + RECORD_HEADER_BYTES : RECORD_BYTES_MAX
+  const records = framesOfBody(body, contentType, { recordBytesMax: Math.min(limit, RECORD_BYTES_MAX) })
   if (records.records === 0) return { accepted: 0 }
   const frames = records.bytes.subarray(0, records.length)
   if (pump.source instanceof DirectHttpSource) {

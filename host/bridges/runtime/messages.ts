@@ -3,8 +3,8 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { Delivery } from '../../../schemas/document.ts'
 import type { ErrorMessage } from '../../../schemas/errors.ts'
-import type { Grants } from '../../../schemas/tenant.ts'
 import type { StartFrom } from '../../../schemas/plan.ts'
+import type { Grants } from '../../../schemas/tenant.ts'
 import type { CheckpointSummary } from '../../transport/transport.ts'
 
 export interface BridgeSourceSpec {

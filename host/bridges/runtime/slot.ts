@@ -6,14 +6,14 @@
 
 import { SpqrError } from '../../../schemas/errors.ts'
 import { deadLetterTopic } from '../../../schemas/names.ts'
-import { DEAD_LETTERS, ERRORS, type Slabs } from '../../compute/counters.ts'
 import type { Grants } from '../../../schemas/tenant.ts'
+import { DEAD_LETTERS, ERRORS, type Slabs } from '../../compute/counters.ts'
 import type { Image } from '../../compute/messages.ts'
 import type { Permissions } from '../../permissions/permissions.ts'
+import type { QuotaCells } from '../../quota/quota-cells.ts'
 import { letterValue } from '../../record/letter-value.ts'
 import { RecordBuffer } from '../../record/record.ts'
-import type { QuotaCells } from '../../quota/quota-cells.ts'
-import type { CheckpointSummary, Snapshot, Transport } from '../../transport/transport.ts'
+import type { CheckpointSummary, SlotCommit, Snapshot, Transport } from '../../transport/transport.ts'
 import type { BridgeContext, Emitter, Source } from '../bridge.ts'
 import { emitterTypes, sourceTypes } from '../registry.ts'
 import { EmitterPump } from './emitter-pump.ts'
@@ -25,7 +25,7 @@ import type {
   FromBridge,
   RestoreFrom,
 } from './messages.ts'
-import { topicOfSource } from './slot-topics.ts'
+import { committedOffsets, topicOfSource } from './slot-topics.ts'
 import { SourcePump } from './source-pump.ts'
 
 /** The emitter of dead letters has no component of its own. */
@@ -276,7 +276,7 @@ export class Slot {
 
   /** Something entered or changed: a checkpoint is due within the interval. */
   dirty(): void {
-    if (this.isDirty || this.dropped || this.spec.delivery === 'at-most-once') return
+    if (this.isDirty || this.dropped) return
     this.isDirty = true
     this.timer = setTimeout(() => {
       this.timer = null
@@ -300,6 +300,8 @@ export class Slot {
     if (this.timer) clearTimeout(this.timer)
     this.timer = null
     const epoch = ++this.epoch
+    // At most once: what was read counts as done, so no barrier need flow.
+    if (this.spec.delivery === 'at-most-once') return this.commit(epoch, {}, [], false, savepoint)
     const running = [...this.sources.values()].filter((pump) => !pump.ended)
     return new Promise((done, failed) => {
       const operators = this.spec.operators.filter((o) => !this.endedImages.has(o))
@@ -451,9 +453,17 @@ export class Slot {
       snapshots,
       savepoint,
       transaction: delivery === 'exactly-once' ? this.transactionOf(epoch) : undefined,
+      offsets: this.offsetsOf(meta.sources),
     })
     this.committed = epoch
     return summary
+  }
+
+  /** What the sources have read of topics, under their groups' names. */
+  private offsetsOf(sources: CheckpointMeta['sources']): SlotCommit['offsets'] {
+    return [...this.sources].flatMap(([component, pump]) =>
+      committedOffsets(this.spec, pump.spec.settings, sources[component]?.position),
+    )
   }
 
   private transactionOf(epoch: number): string {
@@ -596,7 +606,7 @@ export class Slot {
       digest: null,
       source: { topic: topicOfSource(this.spec, source), partition: 0, offset: String(offset) },
       stack: [],
-      record: { ...record, timestamp: Date.now() },
+      record,
     })
     const buffer = new RecordBuffer(value.length + 128)
     buffer.add({ key: record.key, value, timestamp: Date.now() })

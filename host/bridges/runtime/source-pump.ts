@@ -2,8 +2,8 @@
 // Runs on: bridge.
 
 import { BYTES_IN, BYTES_OUT, type Counters, RECORDS_IN, RECORDS_OUT } from '../../compute/counters.ts'
-import { KIND_BARRIER, KIND_END, RECORD_SEQUENCE, RECORD_SOURCE } from '../../record/record.ts'
 import type { QuotaCells } from '../../quota/quota-cells.ts'
+import { KIND_BARRIER, KIND_END, RECORD_SEQUENCE, RECORD_SOURCE } from '../../record/record.ts'
 import { ChannelWriter } from '../../ring/channel.ts'
 import { type Chunk, ENDED, type Source, WAIT } from '../bridge.ts'
 import type { BridgeSourceSpec } from './messages.ts'

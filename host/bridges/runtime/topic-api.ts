@@ -3,13 +3,12 @@
 
 import { SpqrError } from '../../../schemas/errors.ts'
 import { parseStart, READ_WORDS } from '../../../schemas/start.ts'
-import { countRecords, RECORD_LENGTH } from '../../record/record.ts'
+import { recordsJson } from '../../record/json-records.ts'
+import { countRecords, RECORD_BYTES_MAX, RECORD_LENGTH } from '../../record/record.ts'
 import { StickyPartitioner } from '../../transport/partitioner.ts'
 import type { ReadFrom, TopicInfo, Transport } from '../../transport/transport.ts'
-import { recordsJson } from '../json-records.ts'
 import { readPostedRecords } from '../posted-records.ts'
 
-const RECORD_BYTES_MAX = 1 << 20
 const READ_BYTES = 1 << 20
 /** An answer has about so many bytes at most, whatever the limit of records. */
 const ANSWER_BYTES_MAX = 32 << 20

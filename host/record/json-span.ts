@@ -2,7 +2,7 @@
 // its bounds where it is not: -1 means "no such value, or no JSON as far as it was read".
 // Runs on: every thread. No allocation but for keys with escapes.
 
-import type { PathSegment } from '../../../schemas/json-path.ts'
+import type { PathSegment } from '../../schemas/json-path.ts'
 
 const QUOTE = 34
 const BACKSLASH = 92

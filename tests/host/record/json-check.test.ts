@@ -1,8 +1,8 @@
 import * as fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { isJsonText } from '../../../host/bridges/framing/json-check.ts'
-import { findMember, SpanPath, skipValue } from '../../../host/bridges/framing/json-span.ts'
+import { isJsonText } from '../../../host/record/json-check.ts'
+import { findMember, SpanPath, skipValue } from '../../../host/record/json-span.ts'
 import { parsePath } from '../../../schemas/json-path.ts'
 
 const checking = suite('isJsonText')

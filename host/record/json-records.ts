@@ -3,6 +3,7 @@
 // Runs on: bridge and control, at the edges of the product.
 
 import { isUtf8 } from 'node:buffer'
+import { isJsonText } from './json-check.ts'
 import {
   decodeHeaders,
   FLAG_KEY,
@@ -18,8 +19,7 @@ import {
   RECORD_VALUE_BYTES,
   readI64,
   readU64,
-} from '../record/record.ts'
-import { isJsonText } from './framing/json-check.ts'
+} from './record.ts'
 
 const LINE_END = /[\r\n]/
 const encoder = new TextEncoder()
@@ -71,6 +71,13 @@ export function recordsJson(
   return encoder.encode(`{"records":[${records.join(',')}],"next":${nextJson}}`)
 }
 
+/** `valueJson` on one line: as an event of SSE wants it. */
+export function lineJson(bytes: Uint8Array): string {
+  const json = valueJson(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0, bytes.length)
+  // A raw line end can only stand between two tokens of a value, where a space may as well.
+  return LINE_END.test(json) ? json.replace(/[\r\n]+/g, ' ') : json
+}
+
 /** Bytes as a JSON value: themselves where they are JSON, else a string, else {"base64": …}. */
 export function valueJson(bytes: Buffer, from: number, to: number): string {
   const text = textAt(bytes, from, to)
@@ -98,7 +105,7 @@ function bodyJson(run: RecordRun, at: number): string {
 }
 
 /** An object by name; of a name that comes several times, a list. */
-function headersJson(headers: [string, Uint8Array | null][]): string {
+export function headersJson(headers: [string, Uint8Array | null][]): string {
   if (headers.length === 0) return '{}'
   const byName = new Map<string, string[]>()
   for (const [name, value] of headers) {
