@@ -381,11 +381,9 @@ export class Host implements PipelineOwner {
   }
 
   private resolve(plan: Plan): Plan {
-    if (plan.isolation === 'process') {
-      throw new SpqrError('INVALID_DOCUMENT', 'This host has no isolation "process"; use "thread"', {
-        issues: [{ pointer: '/isolation', message: 'not available on this host' }],
-      })
-    }
+    const split = plan.components.findIndex((c) => c.kind === 'operator' && (c.parallelism ?? 1) > 1)
+    if (split >= 0) throw notHere(`/components/${split}/parallelism`, 'this host runs one instance of each operator')
+    if (plan.isolation === 'process') throw notHere('/isolation', 'this host has no isolation "process"; use "thread"')
     const { grants, secrets } = this.tenants.get(plan.tenant).spec
     return resolveSettings(plan, grants ? this.permissions.narrow(grants) : this.permissions, secrets)
   }
@@ -502,6 +500,10 @@ export class Host implements PipelineOwner {
       if (this.serial.get(key) === mine) this.serial.delete(key)
     }
   }
+}
+
+function notHere(pointer: string, message: string): SpqrError {
+  return new SpqrError('INVALID_DOCUMENT', `Cannot run the pipeline here: ${message}`, { issues: [{ pointer, message }] })
 }
 
 function keyOf(tenant: string, id: string): string {
