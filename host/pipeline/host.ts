@@ -268,6 +268,11 @@ export class Host implements PipelineOwner {
     this.events.state(tenant, id, pipeline.state, pipeline.reason)
   }
 
+  report(pipeline: PipelineControl, error: SpqrError): void {
+    const { tenant, id } = pipeline.plan
+    this.events.show(tenant, id, { kind: 'fault', component: '', level: 3, text: `${error.code}: ${error.message}` })
+  }
+
   // Starting
 
   private async create(plan: Plan): Promise<PutResult> {
@@ -277,7 +282,7 @@ export class Host implements PipelineOwner {
     this.pipelines.set(keyOf(plan.tenant, plan.id), pipeline)
     this.byKey.set(pipeline.key, pipeline)
     try {
-      const timings = await this.start(pipeline, plan)
+      const timings = await this.start(pipeline, plan, plan.startFrom !== undefined)
       return { state: pipeline.state, warnings: [], timings, changes: [] }
     } catch (thrown) {
       this.forget(pipeline)
@@ -285,7 +290,7 @@ export class Host implements PipelineOwner {
     }
   }
 
-  private async start(pipeline: PipelineControl, plan: Plan): Promise<StartTimings> {
+  private async start(pipeline: PipelineControl, plan: Plan, retry: boolean): Promise<StartTimings> {
     const timings: StartTimings = { placeMs: 0, instantiateMs: 0 }
     const began = performance.now()
     const resolved = this.resolve(plan)
@@ -295,7 +300,7 @@ export class Host implements PipelineOwner {
       const from = await this.checkpointFor(pipeline, plan)
       timings.placeMs = performance.now() - began
       pipeline.moveTo('starting')
-      await pipeline.start(wired, from, timings)
+      await pipeline.start(wired, from, timings, retry)
       pipeline.plan = plan
       pipeline.wiring.accept()
       return timings
@@ -361,7 +366,7 @@ export class Host implements PipelineOwner {
   private async startAgain(pipeline: PipelineControl, plan: Plan): Promise<StartTimings> {
     const { state, reason } = pipeline
     try {
-      return await this.start(this.fresh(pipeline, plan), plan)
+      return await this.start(this.fresh(pipeline, plan), plan, true)
     } catch (thrown) {
       pipeline.moveTo(state)
       pipeline.reason = reason
@@ -425,7 +430,7 @@ export class Host implements PipelineOwner {
         await pipeline.dropWorkers()
         const next = this.fresh(pipeline, plan)
         try {
-          await this.start(next, { ...plan, startFrom: undefined, fresh: false, paused: pipeline.wantsPause })
+          await this.start(next, { ...plan, startFrom: undefined, fresh: false, paused: pipeline.wantsPause }, true)
         } catch (thrown) {
           next.failed('', SpqrError.from(thrown).toMessage())
         }
@@ -503,7 +508,9 @@ export class Host implements PipelineOwner {
 }
 
 function notHere(pointer: string, message: string): SpqrError {
-  return new SpqrError('INVALID_DOCUMENT', `Cannot run the pipeline here: ${message}`, { issues: [{ pointer, message }] })
+  return new SpqrError('INVALID_DOCUMENT', `Cannot run the pipeline here: ${message}`, {
+    issues: [{ pointer, message }],
+  })
 }
 
 function keyOf(tenant: string, id: string): string {

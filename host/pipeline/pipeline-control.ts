@@ -36,6 +36,8 @@ export interface PipelineOwner {
   readonly transport: Transport
   /** The state is another one. */
   changed(pipeline: PipelineControl): void
+  /** Something about it went wrong, to be shown in its events. */
+  report(pipeline: PipelineControl, error: SpqrError): void
 }
 
 /** Bridges and compute are told in parallel, and both must agree. */
@@ -71,14 +73,19 @@ export class PipelineControl {
   }
 
   /**
-   * Starts it, from a checkpoint where there is one.
+   * Starts it, from a checkpoint where there is one; one that says that it failed keeps it failed unless `retry`.
    * @throws SpqrError why it cannot start; nothing is left running
    */
-  async start(wired: Wired, from: Checkpoint | undefined, timings: StartTimings): Promise<void> {
+  async start(wired: Wired, from: Checkpoint | undefined, timings: StartTimings, retry: boolean): Promise<void> {
     const meta = from?.meta as CheckpointMeta | undefined
     if (from) this.checkpoint = summaryOf(from)
     if (meta?.completed && !this.plan.startFrom) {
       this.moveTo('completed')
+      return
+    }
+    if (meta?.failed && !retry) {
+      this.reason = meta.failed
+      this.moveTo('failed')
       return
     }
     const started = performance.now()
@@ -200,6 +207,18 @@ export class PipelineControl {
     this.reason = { code: error.code, message: error.message, ...(component ? { component } : {}) }
     this.moveTo('failed')
     void this.dropWorkers()
+      .then(() => this.keepFailure())
+      .catch((thrown) => this.owner.report(this, SpqrError.from(thrown)))
+  }
+
+  /** Writes down with the last checkpoint that it failed, so that a restart of the host changes nothing. */
+  private async keepFailure(): Promise<void> {
+    const { transport } = this.owner
+    const last = await transport.checkpoint(this.slot)
+    const none: CheckpointMeta = { sources: {}, emitters: {}, operators: {}, completed: false }
+    const meta: CheckpointMeta = { ...((last?.meta as CheckpointMeta | undefined) ?? none), failed: this.reason }
+    const { epoch, snapshots } = last ?? { epoch: 0, snapshots: [] }
+    await transport.commit({ slot: this.slot, epoch: epoch + 1, revision: this.plan.revision, meta, snapshots })
   }
 
   /** Its worker died: nothing of it runs. */

@@ -52,6 +52,8 @@ export interface CheckpointMeta {
   emitters: Record<string, { position: unknown }>
   operators: Record<string, { sequence: number; sinceFlush: number; ended: boolean }>
   completed: boolean
+  /** It failed here, and stays so until it is resumed. */
+  failed?: { code: string; message: string; component?: string }
 }
 
 export type ToBridge =
