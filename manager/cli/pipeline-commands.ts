@@ -56,6 +56,11 @@ export function pipelineCommands(program: Command): void {
     .option('--json', 'as JSON instead of YAML')
     .action(async (file: string, { json }: Json) => (await import('./import-file.ts')).importFile(file, json))
 
+  pipeline
+    .command('schema')
+    .description('print the JSON Schema of documents, for editors')
+    .action(async () => printJson((await import('../../schemas/json-schema.ts')).documentJsonSchema()))
+
   reading(pipeline)
   changing(pipeline)
   deadLetterCommands(pipeline)

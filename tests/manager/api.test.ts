@@ -198,6 +198,12 @@ test('a pushed module is kept by its bytes, and not removed while it is used', a
   assert.is((await m.ask('DELETE', '/v1/operators/json-filter/1.0.0')).body.code, 'IN_USE')
 })
 
+test('a shipped operator is described with its settings', async ({ m }) => {
+  const { body } = await m.ask('GET', '/v1/operators/json-filter')
+  assert.equal([body.origin, body.ports, body.items.length], ['shipped', ['out', 'rejected'], 1])
+  assert.ok(JSON.stringify(body.settingsSchema).includes('"where"'))
+})
+
 test('a settings schema that could take long is refused', async ({ m }) => {
   const settingsSchema = { properties: { pattern: { type: 'string', pattern: '^(a+)+$' } }, allOf: [{ $ref: '#' }] }
   const refused = await m.ask(
