@@ -38,6 +38,7 @@ export function shopEvents(count: number): string[] {
       id: i,
       timestamp: `2024-05-${String(1 + (i % 28)).padStart(2, '0')}T12:00:00.000Z`,
       session: Math.floor(random() * 1e12).toString(36),
+      page: `/${pick(['shoes', 'books', 'garden', 'music'])}/item-${Math.floor(random() * 1e6)}`,
       action: pick(['view', 'view', 'cart', 'purchase']),
       user: {
         id: `u${Math.floor(random() * 5000)}`,

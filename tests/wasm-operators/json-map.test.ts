@@ -125,7 +125,7 @@ map('picks, drops, renames and sets as the model does, in this order', () => {
 
 map('leaves what it does not touch as it stood, to the digit', () => {
   assert.equal(mapped({ set: { v: 1 } }, '{"n": 12345678901234567890, "e":1.50E+2,"s":"\\u00e9"}'), [
-    '{"n":12345678901234567890,"e":1.50E+2,"s":"\\u00e9","v":1}',
+    '{"n": 12345678901234567890, "e":1.50E+2,"s":"\\u00e9","v":1}',
   ])
   assert.equal(mapped({}, '[1.0]', '{"a":1.0}'), ['[1.0]', '{"a":1.0}'])
   assert.equal(mapped({ set: { n: 12345678901234567000 } }, '{}'), ['{"n":12345678901234567000}'])

@@ -1,6 +1,6 @@
 // Memory that lives for one record: taken by moving a pointer, all given back at once.
 
-import { SLACK } from 'spqr/memory'
+import { copyBytes, SLACK } from 'spqr/memory'
 import { Writer } from 'spqr/json/writer'
 
 const BLOCK_BYTES: usize = 16 << 10
@@ -41,6 +41,6 @@ function nextBlock(size: usize): void {
 /** A copy of what was written, which stays when the writer is used again. */
 export function keep(writer: Writer): usize {
   const copy = take(writer.length)
-  memory.copy(copy, writer.start, writer.length)
+  copyBytes(copy, writer.start, writer.length)
   return copy
 }

@@ -6,7 +6,7 @@ import { Change, Emitter, Operator, Record, register, Settings } from 'spqr'
 import { isUtf8, skipSpace, skipValue } from 'spqr/json/scan'
 import { encodeString } from 'spqr/json/text'
 import { Writer } from 'spqr/json/writer'
-import { Constant } from 'spqr/memory'
+import { Constant, copyBytes } from 'spqr/memory'
 import { keep, resetArena } from './arena.ts'
 import { Expression, placesOf } from './expression.ts'
 import { parseExpression } from './parse-expression.ts'
@@ -157,6 +157,8 @@ class JsonMap extends Operator {
       removeNamesakes(parent, found)
       found.name = this.renames[i].label.pointer
       found.nameBytes = this.renames[i].label.bytes
+      found.escaped = true
+      found.anew = true
       removeNamesakes(parent, found)
       touch(parent)
     }
@@ -187,10 +189,10 @@ class JsonMap extends Operator {
     const keyed = this.hasKey || record.hasKey
     const headersBytes = record.headersBytes
     let at = out.begin(0, keyed ? (keyBytes as i32) : -1, headersBytes as i32, this.text.length as i32)
-    memory.copy(at, keyAt, keyBytes)
+    copyBytes(at, keyAt, keyBytes)
     at += keyBytes
-    if (headersBytes) memory.copy(at, record.headersPointer, headersBytes)
-    memory.copy(at + headersBytes, this.text.start, this.text.length)
+    if (headersBytes) copyBytes(at, record.headersPointer, headersBytes)
+    copyBytes(at + headersBytes, this.text.start, this.text.length)
     out.end()
   }
 }

@@ -1,6 +1,6 @@
 // A record's value as a tree that is unfolded only where a path leads: the rest stays text and is copied as it stands.
 
-import { KIND_ARRAY, KIND_OBJECT, KIND_STRING, kindAt, skipSpace, skipString, skipValue } from 'spqr/json/scan'
+import { escapes, KIND_ARRAY, KIND_OBJECT, KIND_STRING, kindAt, skipSpace, skipString, skipValue } from 'spqr/json/scan'
 import { decodeString } from 'spqr/json/text'
 import { Writer } from 'spqr/json/writer'
 import { Constant, sameBytes } from 'spqr/memory'
@@ -20,10 +20,14 @@ export class Item {
   /** The field's name as JSON text, with its quotes. */
   name: usize
   nameBytes: usize
+  /** The name has escapes. */
+  escaped: bool
   unfolded: bool
   /** Something inside is not as in the text any more. */
   changed: bool
   removed: bool
+  /** Its name or value is not the record's own any more. */
+  anew: bool
   /** pick: 1 something inside stays, 2 all of it. */
   kept: u8
 }
@@ -32,11 +36,20 @@ const scratch = new Writer()
 
 export function makeItem(start: usize, end: usize, parent: Item | null): Item {
   const item = changetype<Item>(take(offsetof<Item>()))
-  memory.fill(changetype<usize>(item), 0, offsetof<Item>())
   item.kind = kindAt(start)
   item.start = start
   item.end = end
+  item.first = null
+  item.next = null
   item.parent = parent
+  item.name = 0
+  item.nameBytes = 0
+  item.escaped = false
+  item.unfolded = false
+  item.changed = false
+  item.removed = false
+  item.anew = false
+  item.kept = 0
   return item
 }
 
@@ -53,11 +66,14 @@ export function unfold(item: Item): bool {
   while (true) {
     const name = at
     let nameBytes: usize = 0
+    const before = escapes
+    let escaped = false
     if (isObject) {
       if (load<u8>(at) != 0x22) return false
       at = skipString(at + 1)
       if (at == 0) return false
       nameBytes = at - name
+      escaped = escapes != before
       at = skipSpace(at)
       if (load<u8>(at) != 0x3a) return false
       at = skipSpace(at + 1)
@@ -67,6 +83,7 @@ export function unfold(item: Item): bool {
     const made = makeItem(at, end, item)
     made.name = name
     made.nameBytes = nameBytes
+    made.escaped = escaped
     if (last) last.next = made
     else item.first = made
     last = made
@@ -127,16 +144,11 @@ function isNamed(item: Item, name: Constant): bool {
   const start = item.name + 1
   const bytes = item.nameBytes - 2
   if (bytes == name.bytes && sameBytes(start, name.pointer, bytes)) return true
-  if (bytes < name.bytes || !hasEscape(start, bytes)) return false
+  if (bytes < name.bytes || !item.escaped) return false
   scratch.clear()
   decodeString(start, start + bytes, scratch)
   scratch.room(1)
   return scratch.length == name.bytes && sameBytes(scratch.start, name.pointer, name.bytes)
-}
-
-function hasEscape(at: usize, bytes: usize): bool {
-  for (let i: usize = 0; i < bytes; i++) if (load<u8>(at + i) == 0x5c) return true
-  return false
 }
 
 /** Its text is to be written anew, and that of all around it. */
@@ -183,6 +195,7 @@ export function put(item: Item, name: Constant, label: Constant, start: usize, e
   if (field) {
     removeNamesakes(item, field)
     field.kind = kindAt(start)
+    field.anew = true
     field.start = start
     field.end = end
     field.first = null
@@ -192,6 +205,8 @@ export function put(item: Item, name: Constant, label: Constant, start: usize, e
     field = makeItem(start, end, item)
     field.name = label.pointer
     field.nameBytes = label.bytes
+    field.escaped = true
+    field.anew = true
     let last: Item | null = null
     let child = item.first
     while (child) {
@@ -215,18 +230,35 @@ export function print(item: Item, to: Writer): void {
   let first = true
   let child = item.first
   while (child) {
-    if (!child.removed) {
-      if (!first) to.byte(0x2c)
-      first = false
+    const one: Item = child
+    child = one.next
+    if (one.removed) continue
+    if (!first) to.byte(0x2c)
+    first = false
+    const begin = isObject ? one.name : one.start
+    if (isPlain(one)) {
+      // Neighbours that stand as they stood are copied at once, with what is between them.
+      let end = one.end
+      while (child && !child.removed && isPlain(child)) {
+        end = child.end
+        child = child.next
+      }
+      to.bytes(begin, end - begin)
+    } else {
       if (isObject) {
-        to.bytes(child.name, child.nameBytes)
+        to.bytes(one.name, one.nameBytes)
         to.byte(0x3a)
       }
-      print(child, to)
+      print(one, to)
     }
-    child = child.next
   }
   to.byte(isObject ? 0x7d : 0x5d)
+}
+
+/** It stands in the record's text, and is as it was. */
+@inline
+function isPlain(item: Item): bool {
+  return !item.changed && !item.anew
 }
 
 /** Bytes of a string item as text. */

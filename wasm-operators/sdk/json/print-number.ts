@@ -12,11 +12,13 @@ import {
   bigTimesFive,
 } from './big-number.ts'
 import { powerOfTen } from './parse-number.ts'
+import { copyBytes } from '../memory.ts'
 import { Writer } from './writer.ts'
 
-/** The most bytes a double takes. */
-const TEXT_MAX: usize = 32
-const DIGITS: usize = memory.data(32)
+/** More than a double takes, as copies are made 16 bytes at a time. */
+const TEXT_MAX: usize = 64
+/** With room for 16 bytes to be read behind them. */
+const DIGITS: usize = memory.data(48)
 const R: usize = memory.data(BIG_BYTES, 8)
 const S: usize = memory.data(BIG_BYTES, 8)
 const PLUS: usize = memory.data(BIG_BYTES, 8)
@@ -49,14 +51,32 @@ export function printNumber(value: f64, to: Writer): void {
 
 /** Appends a whole number. */
 export function printInteger(value: u64, to: Writer): void {
+  const at = to.room(20)
+  to.length += writeDigits(value, at)
+}
+
+/** Digits of a whole number at `at` → how many. Nine at a time: division by a constant is quick with 32 bits only. */
+function writeDigits(value: u64, at: usize): i32 {
   let digits: i32 = 1
   for (let power: u64 = 10; digits < 20 && value >= power; power *= 10) digits++
-  const at = to.room(20)
-  for (let i = digits - 1; i >= 0; i--) {
-    store<u8>(at + i, 0x30 + (value % 10))
+  let end = at + digits
+  while (value > U32.MAX_VALUE) {
+    const rest = (value % 1000000000) as u32
+    value /= 1000000000
+    writeSmall(rest, end - 9, end)
+    end -= 9
+  }
+  writeSmall(value as u32, at, end)
+  return digits
+}
+
+/** Digits of `value` that end at `end`, with zeros before them from `at` on. */
+function writeSmall(value: u32, at: usize, end: usize): void {
+  while (end > at) {
+    end--
+    store<u8>(end, 0x30 + (value % 10))
     value /= 10
   }
-  to.length += digits
 }
 
 /**
@@ -69,19 +89,30 @@ function fifteenDigits(value: f64): i32 {
   let point: i32 = 0
   if (value >= 1) while (value >= powerOfTen(point)) point++
   else while (value * powerOfTen(-point) < 0.1) point--
-  const scale = powerOfTen(15 - point)
-  let whole = nearest<f64>(value * scale) as u64
-  if ((whole as f64) / scale != value || whole >= 1000000000000000 || whole < 100000000000000) return i32.MIN_VALUE
-  count = 15
-  while (whole % 10 == 0) {
-    whole /= 10
-    count--
+  // Most have few digits behind the point: two, then five, then all are tried.
+  let whole = wholeAt(value, 2, point)
+  if (whole == 0) whole = wholeAt(value, 5, point)
+  if (whole == 0) whole = wholeAt(value, 15 - point, point)
+  if (whole == 0) return i32.MIN_VALUE
+  while (whole > U32.MAX_VALUE && whole % 10 == 0) whole /= 10
+  if (whole <= U32.MAX_VALUE) {
+    let small = whole as u32
+    while (small % 10 == 0) small /= 10
+    whole = small
   }
-  for (let i = count - 1; i >= 0; i--) {
-    store<u8>(DIGITS + i, 0x30 + (whole % 10))
-    whole /= 10
-  }
+  count = writeDigits(whole, DIGITS)
   return point
+}
+
+/** The number times 10^digits, if it is whole, and is the number again when divided; 0 where not. */
+@inline
+function wholeAt(value: f64, digits: i32, point: i32): u64 {
+  if (point + digits > 15 || point + digits < 1) return 0
+  const scale = powerOfTen(digits)
+  const scaled = nearest<f64>(value * scale)
+  // Fewer or more digits than `point` says: rounded up to the next power of ten.
+  if (scaled / scale != value || scaled >= powerOfTen(point + digits) || scaled < powerOfTen(point + digits - 1)) return 0
+  return scaled as u64
 }
 
 /** The shortest digits that read back, and of these the nearest; → the point as above. */
@@ -160,25 +191,25 @@ function layOut(point: i32, to: Writer): void {
   const at = to.room(TEXT_MAX)
   let n: usize = 0
   if (count <= point && point <= 21) {
-    memory.copy(at, DIGITS, count)
+    copyBytes(at, DIGITS, count)
     memory.fill(at + count, 0x30, point - count)
     n = point
   } else if (point > 0 && point <= 21) {
-    memory.copy(at, DIGITS, point)
+    copyBytes(at, DIGITS, point)
     store<u8>(at + point, 0x2e)
-    memory.copy(at + point + 1, DIGITS + point, count - point)
+    copyBytes(at + point + 1, DIGITS + point, count - point)
     n = count + 1
   } else if (point > -6 && point <= 0) {
     memory.fill(at, 0x30, 2 - point)
     store<u8>(at + 1, 0x2e)
-    memory.copy(at + 2 - point, DIGITS, count)
+    copyBytes(at + 2 - point, DIGITS, count)
     n = 2 - point + count
   } else {
     store<u8>(at, load<u8>(DIGITS))
     n = 1
     if (count > 1) {
       store<u8>(at + 1, 0x2e)
-      memory.copy(at + 2, DIGITS + 1, count - 1)
+      copyBytes(at + 2, DIGITS + 1, count - 1)
       n = count + 1
     }
     store<u8>(at + n, 0x65)
