@@ -1,5 +1,6 @@
-// dedupe: by a path, or by the record's key (`key`; a field of that name is `["key"]`). A value is remembered from the record that was passed on for it, for
-// `withinMs` of the records' own time, or until `capacity` others came. A record without the value is no duplicate.
+// dedupe: by a path, or by the record's key (`key`; a field of that name is `["key"]`). A value is remembered from the
+// record that was passed on for it, for `withinMs` of the records' own time, or until `capacity` others came. A record
+// without the value is no duplicate.
 
 import { Change, Emitter, Operator, Record, register, Settings } from 'spqr'
 import { Paths, Slot } from 'spqr/json/paths'
