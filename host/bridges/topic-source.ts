@@ -2,7 +2,7 @@
 // Runs on: bridge. The frames are the transport's gift; partition is stamped into them here.
 
 import { SpqrError } from '../../schemas/errors.ts'
-import { topicName } from '../../schemas/names.ts'
+import { ownerOfTopic, topicName } from '../../schemas/names.ts'
 import { parseStart, TOPIC_START_WORDS } from '../../schemas/start.ts'
 import { RECORD_LENGTH, RECORD_SOURCE } from '../record/record.ts'
 import type { ReadResult } from '../transport/transport.ts'
@@ -232,8 +232,9 @@ export const topicSource: SourceType = {
   create(settings, context) {
     const { topic, from = 'committed', group } = settings as { topic: string; from?: string; group?: string }
     const fullName = bridgeTopic(context, topic)
+    const own = ownerOfTopic(topic) !== undefined
     return new TopicSource(
-      { topic: fullName, name: topic, from, group: groupOf(context.tenant, context.pipeline, group), own: false },
+      { topic: fullName, name: topic, from, group: groupOf(context.tenant, context.pipeline, group), own },
       context,
     )
   },

@@ -306,7 +306,7 @@ export class Host implements PipelineOwner {
       return timings
     } catch (thrown) {
       pipeline.wiring.reject()
-      throw thrown
+      throw inDocument(plan, thrown)
     }
   }
 
@@ -350,7 +350,7 @@ export class Host implements PipelineOwner {
       return { state: pipeline.state, warnings: [], timings, changes }
     } catch (thrown) {
       pipeline.wiring.reject()
-      throw thrown
+      throw inDocument(plan, thrown)
     }
   }
 
@@ -505,6 +505,18 @@ export class Host implements PipelineOwner {
       if (this.serial.get(key) === mine) this.serial.delete(key)
     }
   }
+}
+
+/** Workers name components; pointers of the document count them. */
+function inDocument(plan: Plan, thrown: unknown): SpqrError {
+  const error = SpqrError.from(thrown)
+  const issues = error.issues?.map((issue) => {
+    const match = /^\/components\/([^/]+)(.*)$/.exec(issue.pointer)
+    const index = plan.components.findIndex((component) => component.id === match?.[1])
+    return index < 0 ? issue : { ...issue, pointer: `/components/${index}${match![2]}` }
+  })
+  const { code, message, retriable, extra } = error
+  return issues ? new SpqrError(code, message, { issues, retriable, extra, cause: thrown }) : error
 }
 
 function notHere(pointer: string, message: string): SpqrError {

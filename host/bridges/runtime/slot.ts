@@ -507,7 +507,7 @@ export class Slot {
     pump.sequence = kept?.sequence ?? 0
     holder.pump = pump
     if (kept?.ended) pump.resumeEnded()
-    else await source.open(position)
+    else await source.open(position).catch((thrown) => refuse(spec.component, thrown))
     this.context.listen(spec.channel, pump)
     return pump
   }
@@ -525,7 +525,7 @@ export class Slot {
       emitterFailed: (_, thrown) => this.fail(spec.component, SpqrError.from(thrown)),
     })
     holder.pump = pump
-    await emitter.open(position)
+    await emitter.open(position).catch((thrown) => refuse(spec.component, thrown))
     this.context.listen(spec.channel, pump)
     return pump
   }
@@ -629,6 +629,13 @@ export class Slot {
 const THROTTLE_MS = 10
 
 const LEVELS = { debug: 0, info: 1, warn: 2, error: 3 } as const
+
+/** A bridge points into its settings; the document's reader wants to know whose. @throws SpqrError */
+function refuse(component: string, thrown: unknown): never {
+  const error = SpqrError.from(thrown)
+  const issues = error.issues?.map((issue) => ({ ...issue, pointer: `/components/${component}/settings${issue.pointer}` }))
+  throw new SpqrError(error.code, error.message, { issues, retriable: error.retriable, extra: error.extra, cause: thrown })
+}
 
 function sameSpec(a: { settings: unknown; type: string }, b: { settings: unknown; type: string }): boolean {
   return a.type === b.type && JSON.stringify(a.settings) === JSON.stringify(b.settings)
