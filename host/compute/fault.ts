@@ -22,14 +22,12 @@ export class GuestAbort extends Error {
 
 export interface GuestState {
   fuelLeft: number
-  /** Depth counter of admission at the moment of the trap. */
-  depth: number
-  memoryBytes: number
+  /** The depth counter of admission was above its limit. */
+  tooDeep: boolean
+  /** memory.grow was refused during the call. */
+  growFailed: boolean
   memoryBytesMax: number
 }
-
-/** A memory this close to its maximum when the guest trapped had no room left. */
-const MEMORY_SLACK_BYTES = 1 << 20
 
 /** The code of a thrown thing, from what is known of the guest at that moment. */
 export function faultOf(thrown: unknown, guest: GuestState): Fault {
@@ -38,14 +36,12 @@ export function faultOf(thrown: unknown, guest: GuestState): Fault {
   if (guest.fuelLeft < 0) {
     return { code: 'FUEL_EXHAUSTED', message: 'the record needs more fuel than its operator may use', stack }
   }
-  const nearLimit = guest.memoryBytes + MEMORY_SLACK_BYTES > guest.memoryBytesMax && guest.memoryBytesMax > 0
-  if (error instanceof GuestAbort) {
-    const outOfMemory = nearLimit && /allocation too large|out of memory/i.test(error.message)
-    return { code: outOfMemory ? 'MEMORY_EXHAUSTED' : error.code, message: error.message, stack }
-  }
-  if (nearLimit && /unreachable/.test(error.message)) {
+  if (guest.growFailed) {
     return { code: 'MEMORY_EXHAUSTED', message: `the operator used up its ${guest.memoryBytesMax >> 20} MiB`, stack }
   }
-  if (error instanceof RangeError) return { code: 'OPERATOR_TRAP', message: 'the call stack is too deep', stack }
+  if (error instanceof GuestAbort) return { code: error.code, message: error.message, stack }
+  if (guest.tooDeep || error instanceof RangeError) {
+    return { code: 'OPERATOR_TRAP', message: 'the calls go too deep: a recursion without end?', stack }
+  }
   return { code: 'OPERATOR_TRAP', message: error.message, stack }
 }

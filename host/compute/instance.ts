@@ -15,6 +15,7 @@ import {
   MAILBOX_PORTS_LOW,
   MAILBOX_PROGRESS,
 } from '../record/record.ts'
+import { DEPTH_EXPORT, FUEL_EXPORT, GROW_FAILED_EXPORT } from '../sandbox/write-module.ts'
 import { CALL_CONFIGURE, CALL_FLUSH, CALL_PROCESS, CALL_WATERMARK, CallLog } from './call-log.ts'
 import { type Fault, faultOf, GuestAbort } from './fault.ts'
 import { guestImports, runAs } from './imports.ts'
@@ -36,6 +37,8 @@ export interface LoadedModule {
   /** Exports added by admission that hold the mutable globals. */
   globals: string[]
   memoryBytesMax: number
+  /** `spqr:depth` above it: the calls went too deep. */
+  depthLimit: number
 }
 
 export interface InstanceLimits {
@@ -46,6 +49,8 @@ export interface InstanceLimits {
   /** Fuel of a flush, a configuration, a watermark: they go over the whole state. */
   fuelPerFlush: number
   outputBytesPerRecord: number
+  /** Linear memory; may be less than what the module itself is bound to. */
+  memoryBytes: number
 }
 
 /** What an instance needs of its node. */
@@ -92,6 +97,7 @@ export class Instance {
   private exports!: GuestExports
   private fuel: WebAssembly.Global | undefined
   private depth: WebAssembly.Global | undefined
+  private growFailed: WebAssembly.Global | undefined
   private globals: WebAssembly.Global[] = []
   private mailbox = 0
   private inputCapacity = 0
@@ -261,8 +267,9 @@ export class Instance {
     const instance = new WebAssembly.Instance(this.loaded.module, guestImports)
     this.exports = instance.exports as unknown as GuestExports
     const all = instance.exports as Record<string, unknown>
-    this.fuel = all['spqr:fuel'] as WebAssembly.Global | undefined
-    this.depth = all['spqr:depth'] as WebAssembly.Global | undefined
+    this.fuel = all[FUEL_EXPORT] as WebAssembly.Global | undefined
+    this.depth = all[DEPTH_EXPORT] as WebAssembly.Global | undefined
+    this.growFailed = all[GROW_FAILED_EXPORT] as WebAssembly.Global | undefined
     this.globals = this.loaded.globals.map((name) => all[name] as WebAssembly.Global)
     this.renewViews()
   }
@@ -342,6 +349,9 @@ export class Instance {
       else if (kind === CALL_CONFIGURE) status = exports.configure(bytes)
       else status = exports.watermark(this.seed)
       this.handOver()
+      if (this.memoryBytes > this.limits.memoryBytes) {
+        throw new GuestAbort('MEMORY_EXHAUSTED', `the operator used up its ${this.limits.memoryBytes >> 20} MiB`)
+      }
       if (status < 0) {
         throw new GuestAbort(
           status === FAULT_INVALID_RECORD ? 'INVALID_RECORD' : 'OPERATOR_TRAP',
@@ -378,19 +388,23 @@ export class Instance {
   private guarded(fuel: number, call: () => void): boolean {
     if (this.fuel) this.fuel.value = fuel
     if (this.depth) this.depth.value = 0
+    if (this.growFailed) this.growFailed.value = 0
+    let failed = true
     try {
       runAs(this, call)
+      failed = false
       return true
     } catch (thrown) {
       this.fault = faultOf(thrown, {
         fuelLeft: this.fuel ? (this.fuel.value as number) : 0,
-        depth: this.depth ? (this.depth.value as number) : 0,
-        memoryBytes: this.memoryBytes,
-        memoryBytesMax: this.loaded.memoryBytesMax,
+        tooDeep: this.depth !== undefined && (this.depth.value as number) > this.loaded.depthLimit,
+        growFailed: this.growFailed?.value === 1,
+        memoryBytesMax: this.limits.memoryBytes,
       })
       return false
     } finally {
-      if (this.fuel) this.fuelUsed += fuel - Math.max(0, this.fuel.value as number)
+      // A trap of the engine leaves the counter where it was last looked at: what faulted is billed in full.
+      if (this.fuel) this.fuelUsed += failed ? fuel : fuel - Math.max(0, this.fuel.value as number)
       if (this.bytes.buffer !== this.exports.memory.buffer) this.renewViews()
     }
   }

@@ -34,7 +34,7 @@ export interface OperatorSpec {
   edges: EdgeSpec[]
   emitWhen?: EmitWhen
   onError: OnError
-  limits: { fuelPerRecord: number; outputBytesPerRecord: number }
+  limits: { fuelPerRecord: number; outputBytesPerRecord: number; memoryBytes: number }
   counters: number
 }
 
@@ -101,6 +101,7 @@ export type ToCompute =
       module: WebAssembly.Module
       globals: string[]
       memoryBytesMax: number
+      depthLimit: number
       trace: TraceInfo
     }
   | { type: 'source-map'; digest: string; sourceMap: string }

@@ -39,9 +39,9 @@ import { Stage } from './output.ts'
 import type { Timer, Timers } from './timers.ts'
 
 /** About 5 ms of guest code. */
-const FUEL_PER_CALL = 10_000_000
+const FUEL_PER_CALL = 100_000_000
 /** What goes over the whole state may take longer, by this factor. */
-const FLUSH_FACTOR = 20
+const FLUSH_FACTOR = 10
 /** Bytes of one batch; a record may be larger. */
 const BATCH_BYTES = 64 << 10
 /** The third fault in a row of a flush fails the pipeline. */
@@ -116,6 +116,7 @@ export class OperatorNode implements InstanceOwner {
       fuelPerRecord: spec.limits.fuelPerRecord,
       fuelPerFlush: spec.limits.fuelPerRecord * FLUSH_FACTOR,
       outputBytesPerRecord: spec.limits.outputBytesPerRecord,
+      memoryBytes: spec.limits.memoryBytes,
     }
     this.instance = new Instance(loaded, limits, this)
   }

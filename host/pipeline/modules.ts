@@ -5,6 +5,9 @@ import { SpqrError } from '../../schemas/errors.ts'
 import type { ToCompute, TraceInfo } from '../compute/messages.ts'
 import { type AdmissionReport, admit } from '../sandbox/admit.ts'
 
+/** No instance has more; a document may ask for less. */
+const MEMORY_MIB_MAX = 64
+
 export interface KnownModule {
   report: AdmissionReport
   message: Extract<ToCompute, { type: 'module' }>
@@ -33,7 +36,7 @@ export class Modules {
    * @throws SpqrError MODULE_REFUSED with every broken rule
    */
   async put(bytes: Uint8Array): Promise<{ report: AdmissionReport; isNew: boolean }> {
-    const admission = admit(bytes)
+    const admission = admit(bytes, { memoryMiB: MEMORY_MIB_MAX })
     if (!admission.ok) {
       const count = admission.issues.length
       throw new SpqrError('MODULE_REFUSED', `The module breaks ${count} rule${count === 1 ? '' : 's'} of the sandbox`, {
@@ -51,6 +54,7 @@ export class Modules {
       module: await WebAssembly.compile(module),
       globals: report.globals.map((global) => global.export),
       memoryBytesMax: report.memory.maximumPages << 16,
+      depthLimit: report.depthLimit,
       trace,
     }
     this.known.set(report.digest, { report, message })

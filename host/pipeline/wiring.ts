@@ -10,9 +10,10 @@ import type { EdgeSpec, GraphSpec } from '../compute/messages.ts'
 import type { Tenant } from '../quota/tenants.ts'
 import type { Numbers } from './numbers.ts'
 
-/** About 10 ms of guest code for one record. */
-const FUEL_PER_RECORD = 20_000_000
+/** About 5 ms of guest code for one record; of code that only waits for memory up to 80 ms. */
+const FUEL_PER_RECORD = 100_000_000
 const OUTPUT_BYTES_PER_RECORD = 16 << 20
+const MEMORY_MIB = 64
 const EDGE_BYTES = 1 << 20
 
 /** The numbers of one component, kept as long as it stays. */
@@ -114,6 +115,7 @@ export class Wiring {
         onError: operator.onError,
         limits: {
           fuelPerRecord: operator.limits.fuelPerRecord ?? FUEL_PER_RECORD,
+          memoryBytes: (operator.limits.memoryMiB ?? MEMORY_MIB) << 20,
           outputBytesPerRecord: operator.limits.outputBytesPerRecord ?? OUTPUT_BYTES_PER_RECORD,
         },
         counters: seats.get(operator.id)!.counters,

@@ -76,7 +76,14 @@ export async function throughput(events: string[], { name, settings }: OperatorU
   const control = new MessageChannel()
   const bridge = new MessageChannel()
   const worker = new Worker(new URL('host/compute/compute.worker.js', dist), {
-    workerData: { index: 0, control: control.port2, doorbell, status: makeStatus(), quota: freeQuota(), cores: availableParallelism() },
+    workerData: {
+      index: 0,
+      control: control.port2,
+      doorbell,
+      status: makeStatus(),
+      quota: freeQuota(),
+      cores: availableParallelism(),
+    },
     transferList: [control.port2],
   })
   const slab = makeSlab()
@@ -93,6 +100,7 @@ export async function throughput(events: string[], { name, settings }: OperatorU
     module: await WebAssembly.compile(module),
     globals: report.globals.map((global) => global.export),
     memoryBytesMax: report.memory.maximumPages << 16,
+    depthLimit: report.depthLimit,
     trace: { offsetMap, functionNames, functionStarts, sourceMap: null },
   })
   const operator: GraphSpec['operators'][number] = {
@@ -104,7 +112,7 @@ export async function throughput(events: string[], { name, settings }: OperatorU
     settings: JSON.stringify(settings),
     edges: [{ from: 'in', portsLow: 1, portsHigh: 0 }],
     onError: { do: 'dead-letter', stopAbove: 0.5 },
-    limits: { fuelPerRecord: 20_000_000, outputBytesPerRecord: 16 << 20 },
+    limits: { fuelPerRecord: 100_000_000, outputBytesPerRecord: 16 << 20, memoryBytes: 64 << 20 },
     counters: 1,
   }
   const graph: GraphSpec = {

@@ -633,8 +633,16 @@ const LEVELS = { debug: 0, info: 1, warn: 2, error: 3 } as const
 /** A bridge points into its settings; the document's reader wants to know whose. @throws SpqrError */
 function refuse(component: string, thrown: unknown): never {
   const error = SpqrError.from(thrown)
-  const issues = error.issues?.map((issue) => ({ ...issue, pointer: `/components/${component}/settings${issue.pointer}` }))
-  throw new SpqrError(error.code, error.message, { issues, retriable: error.retriable, extra: error.extra, cause: thrown })
+  const issues = error.issues?.map((issue) => ({
+    ...issue,
+    pointer: `/components/${component}/settings${issue.pointer}`,
+  }))
+  throw new SpqrError(error.code, error.message, {
+    issues,
+    retriable: error.retriable,
+    extra: error.extra,
+    cause: thrown,
+  })
 }
 
 function sameSpec(a: { settings: unknown; type: string }, b: { settings: unknown; type: string }): boolean {
