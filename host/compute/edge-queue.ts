@@ -3,7 +3,7 @@
 // Runs on: compute. The memory is the queue's own.
 
 import type { WhenFull } from '../../schemas/document.ts'
-import { KIND_DATA, RECORD_HEADER_BYTES, RECORD_KIND } from '../record/record.ts'
+import { KIND_DATA, KIND_END, RECORD_HEADER_BYTES, RECORD_KIND } from '../record/record.ts'
 import type { Run } from '../ring/ring.ts'
 import { type Input, takeInput } from './input.ts'
 import type { Cursor, Output } from './output.ts'
@@ -19,6 +19,7 @@ export class EdgeQueue implements Output {
   bytes = new Uint8Array(0)
   words = new Int32Array(0)
   readonly cursors: Cursor[] = []
+  ended = false
   /** Where it reads from. */
   readonly input: Input
   capacity: number
@@ -44,6 +45,7 @@ export class EdgeQueue implements Output {
     const { bytes, words } = output
     if (bytes[run.from + RECORD_KIND] !== KIND_DATA) {
       // Barriers and ends are never dropped and always find room.
+      if (bytes[run.from + RECORD_KIND] === KIND_END) input.end()
       this.append(bytes, run.from, RECORD_HEADER_BYTES)
       output.advance(input, RECORD_HEADER_BYTES)
       return true

@@ -24,6 +24,12 @@ export class Input implements Cursor {
     this.all = all
   }
 
+  /** Its output has ended; who comes later is told by that. */
+  end(): void {
+    this.ended = true
+    this.output.ended = true
+  }
+
   takes(port: number): boolean {
     return this.all || ((port < 32 ? this.portsLow >>> port : this.portsHigh >>> (port - 32)) & 1) === 1
   }

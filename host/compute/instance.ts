@@ -14,6 +14,7 @@ import {
   MAILBOX_PORTS_HIGH,
   MAILBOX_PORTS_LOW,
   MAILBOX_PROGRESS,
+  RECORD_LENGTH,
 } from '../record/record.ts'
 import { DEPTH_EXPORT, FUEL_EXPORT, GROW_FAILED_EXPORT } from '../sandbox/write-module.ts'
 import { CALL_CONFIGURE, CALL_FLUSH, CALL_PROCESS, CALL_WATERMARK, CallLog } from './call-log.ts'
@@ -27,6 +28,8 @@ export const REGION_BYTES = 128 << 10
 
 /** An instance's snapshots may take this share of its time. */
 const SNAPSHOT_SHARE = 0.05
+/** Calls that went well once go well again, whatever they were allowed then. */
+const FUEL_OF_REPLAY = 0x7fffffff
 /** ms to copy one byte, a first guess; measured from then on. */
 const COPY_MS_PER_BYTE = 0.05 / (1 << 20)
 
@@ -181,8 +184,8 @@ export class Instance {
    */
   process(bytes: number): number {
     const consumed = this.invoke(CALL_PROCESS, bytes)
-    if (consumed < 0) return consumed
-    if (consumed === 0 || consumed > bytes || (consumed & 7) !== 0) {
+    if (consumed < 0 || consumed === bytes) return consumed
+    if (this.recordsIn(consumed) <= 0) {
       this.fault = { code: 'OPERATOR_TRAP', message: `process consumed ${consumed} of ${bytes} bytes`, stack: '' }
       return -2
     }
@@ -204,10 +207,26 @@ export class Instance {
     return this.log.bytes.subarray(from, this.log.length)
   }
 
+  /** Records in the first `bytes` of the last input, by our copy: the guest may write over its own. @returns -1: no border */
+  recordsIn(bytes: number): number {
+    const input = this.lastInput()
+    if (bytes < 0 || bytes > input.length) return -1
+    const view = new DataView(input.buffer, input.byteOffset, input.byteLength)
+    let records = 0
+    let at = 0
+    for (; at < bytes; at += view.getUint32(at + RECORD_LENGTH, true)) records++
+    return at === bytes ? records : -1
+  }
+
   /** Brings back the state before the call that faulted. */
   undo(): void {
-    const fault = this.fault
     this.log.dropLast()
+    this.rollBack()
+  }
+
+  /** Brings back the state after the last call that is logged. */
+  private rollBack(): void {
+    const fault = this.fault
     this.restoreSnapshot()
     this.replaying = true
     let from = 0
@@ -216,10 +235,12 @@ export class Instance {
       if (to > from && this.prepareRegions(to - from)) this.bytes.set(this.log.bytes.subarray(from, to), this.input)
       this.clock = this.log.clocks[i]!
       this.seed = this.log.seeds[i]!
-      this.run(this.log.kinds[i]!, to - from, this.limits.fuelPerFlush)
+      this.run(this.log.kinds[i]!, to - from, FUEL_OF_REPLAY)
       from = to
     }
     this.replaying = false
+    // What the faulted call, and those before it, asked for is not asked again.
+    this.wantsFlush = false
     this.fault = fault
     // Faults come in groups: from here on the next undo is one copy.
     this.takeSnapshot()
@@ -309,7 +330,12 @@ export class Instance {
   private prepareRegions(bytes: number): boolean {
     const wanted = bytes > REGION_BYTES_IDLE && bytes <= REGION_BYTES ? REGION_BYTES : bytes
     if (wanted <= this.inputCapacity) return true
-    if (!this.guarded(this.limits.fuelPerFlush, () => this.allocate(wanted))) return false
+    // A guest that faults in the middle of it is put back as well.
+    if (this.configured && this.snapshot === null) this.takeSnapshot()
+    if (!this.guarded(this.limits.fuelPerFlush, () => this.allocate(wanted))) {
+      if (this.snapshot !== null && !this.replaying) this.rollBack()
+      return false
+    }
     if (this.inputCapacity < bytes) {
       this.fault = { code: 'MEMORY_EXHAUSTED', message: `no room for an input of ${bytes} bytes`, stack: '' }
       return false
@@ -404,7 +430,8 @@ export class Instance {
       return false
     } finally {
       // A trap of the engine leaves the counter where it was last looked at: what faulted is billed in full.
-      if (this.fuel) this.fuelUsed += failed ? fuel : fuel - Math.max(0, this.fuel.value as number)
+      // What a replay takes depends on when snapshots were taken: it is not the records'.
+      if (this.fuel && !this.replaying) this.fuelUsed += failed ? fuel : fuel - Math.max(0, this.fuel.value as number)
       if (this.bytes.buffer !== this.exports.memory.buffer) this.renewViews()
     }
   }

@@ -7,6 +7,7 @@ import {
   KIND_BARRIER,
   KIND_DATA,
   KIND_END,
+  LOG_WARN,
   RECORD_FLAGS,
   RECORD_HEADER_BYTES,
   RECORD_HEADERS_BYTES,
@@ -40,16 +41,24 @@ import type { Timer, Timers } from './timers.ts'
 
 /** About 5 ms of guest code. */
 const FUEL_PER_CALL = 100_000_000
+/** The counter of fuel has 32 bits. */
+const FUEL_MAX = 0x7fffffff
 /** What goes over the whole state may take longer, by this factor. */
 const FLUSH_FACTOR = 10
 /** Bytes of one batch; a record may be larger. */
 const BATCH_BYTES = 64 << 10
+/** No batch has more records. */
+const REJECTIONS_MAX = BATCH_BYTES / RECORD_HEADER_BYTES
+/** Lines of a guest's log in a second; what is more is counted. */
+const LOG_LINES_PER_SECOND = 100
 /** The third fault in a row of a flush fails the pipeline. */
 const FLUSH_FAULTS_MAX = 3
 
 /** What a node needs of its pipeline. */
 export interface NodeOwner {
   readonly paused: boolean
+  /** Dead letters wait that nobody took yet: no record is looked at that may become another. */
+  readonly lettersFull: boolean
   readonly timers: Timers
   /** The node has something to do that no record announces. */
   wake(): void
@@ -89,6 +98,12 @@ export class OperatorNode implements InstanceOwner {
   private sinceFlush = 0
   private flushDue = false
   private flushFaults = 0
+  /** Of the barrier that some inputs have seen. */
+  private barrierEpoch = 0
+  /** Less than usual where the guest has no room for more. */
+  private batchBytes = BATCH_BYTES
+  private logSecond = 0
+  private logLines = 0
   private timer: Timer | null = null
   private portsLow = 0
   private portsHigh = 0
@@ -113,8 +128,8 @@ export class OperatorNode implements InstanceOwner {
     this.faults = new FaultShare()
     const limits: InstanceLimits = {
       fuelPerCall: FUEL_PER_CALL,
-      fuelPerRecord: spec.limits.fuelPerRecord,
-      fuelPerFlush: spec.limits.fuelPerRecord * FLUSH_FACTOR,
+      fuelPerRecord: Math.min(FUEL_MAX, spec.limits.fuelPerRecord),
+      fuelPerFlush: Math.min(FUEL_MAX, spec.limits.fuelPerRecord * FLUSH_FACTOR),
       outputBytesPerRecord: spec.limits.outputBytesPerRecord,
       memoryBytes: spec.limits.memoryBytes,
     }
@@ -167,7 +182,7 @@ export class OperatorNode implements InstanceOwner {
 
   /** Does the next piece of work. @returns false: there is none that can be done now // hot */
   step(): boolean {
-    if (!this.stage.empty || this.ended) return false
+    if (!this.stage.empty || this.ended || this.owner.lettersFull) return false
     if (this.salvage.length > 0) {
       this.salvageNext()
       return true
@@ -190,7 +205,22 @@ export class OperatorNode implements InstanceOwner {
       else this.takeControl(input, kind)
       return true
     }
-    return false
+    return this.endIfLeft()
+  }
+
+  /** An input that was taken out may have been the last that had not ended. */
+  private endIfLeft(): boolean {
+    const { inputs } = this
+    for (let i = 0; i < inputs.length; i++) if (!inputs[i]!.ended) return false
+    if (inputs.length === 0) return false
+    this.end(0)
+    return true
+  }
+
+  /** It had ended at the checkpoint it was restored from: what reads it now is told again. */
+  endAgain(): void {
+    for (const input of this.inputs) input.ended = true
+    this.stage.publishControl(KIND_END, 0)
   }
 
   image(): Image {
@@ -220,11 +250,18 @@ export class OperatorNode implements InstanceOwner {
   }
 
   rejected(offset: number, message: string): void {
-    if (this.rejections.length < 1 << 16) this.rejections.push({ offset, message })
+    if (this.rejections.length < REJECTIONS_MAX) this.rejections.push({ offset, message })
   }
 
   logged(level: number, text: string): void {
-    this.owner.logged(this, level, text)
+    const second = Math.floor(performance.now() / 1000)
+    if (second !== this.logSecond) {
+      const dropped = this.logLines - LOG_LINES_PER_SECOND
+      if (dropped > 0) this.owner.logged(this, LOG_WARN, `${dropped} more lines were not kept`)
+      this.logSecond = second
+      this.logLines = 0
+    }
+    if (++this.logLines <= LOG_LINES_PER_SECOND) this.owner.logged(this, level, text)
   }
 
   /** Checks what the guest wrote, stamps sequences, leaves out what no port listens to. @returns the new end // hot */
@@ -249,6 +286,12 @@ export class OperatorNode implements InstanceOwner {
       ) {
         throw new GuestAbort('OPERATOR_TRAP', `the operator wrote no whole record at byte ${at - from} of its output`)
       }
+      if (headers > 0 && !headersAreWhole(bytes, at + RECORD_HEADER_BYTES + key, headers)) {
+        throw new GuestAbort(
+          'OPERATOR_TRAP',
+          `the operator wrote headers that are none at byte ${at - from} of its output`,
+        )
+      }
       if (port >= this.spec.ports) {
         throw new GuestAbort('OPERATOR_TRAP', `the operator emitted to port ${port}, it has ${this.spec.ports}`)
       }
@@ -269,17 +312,22 @@ export class OperatorNode implements InstanceOwner {
   private takeBatch(input: Input): void {
     const emitWhen = this.spec.emitWhen
     const recordsMax = emitWhen && 'records' in emitWhen ? Math.max(1, emitWhen.records - this.sinceFlush) : 1 << 30
-    const bytesMax = BATCH_BYTES
     const since = input.output.since()
     const { bytes, words } = input.output
-    takeInput(bytes, words, run.from, run.to, input, bytesMax, recordsMax, taken)
+    takeInput(bytes, words, run.from, run.to, input, this.batchBytes, recordsMax, taken)
     if (taken.bytes === 0) {
       // Nothing in this run is for our ports.
       input.output.advance(input, taken.span)
       return
     }
     this.begin()
-    const at = this.instance.inputFor(taken.bytes)
+    let at = this.instance.inputFor(taken.bytes)
+    if (at < 0 && taken.records > 1) {
+      // A guest with little memory gets its records one by one.
+      this.batchBytes = 1
+      takeInput(bytes, words, run.from, run.to, input, this.batchBytes, recordsMax, taken)
+      at = this.instance.inputFor(taken.bytes)
+    }
     if (at < 0) {
       this.noRoom(input, bytes)
       return
@@ -288,7 +336,10 @@ export class OperatorNode implements InstanceOwner {
     else input.gather(bytes, words, run.from, run.from + taken.span, this.instance.bytes, at)
     const values = this.counters.values
     this.instance.wantsFlush = false
+    // A record that comes alone has the budget of a record, not that of a slice.
+    this.instance.alone = taken.records === 1
     const consumed = this.instance.process(taken.bytes)
+    this.instance.alone = false
     if (consumed < 0) {
       values[RECORDS_IN]! += taken.records
       values[BYTES_IN]! += taken.bytes
@@ -302,14 +353,14 @@ export class OperatorNode implements InstanceOwner {
     let span = taken.span
     if (consumed < taken.bytes) {
       // The guest stopped early (a flush, or its slice): only what it consumed is taken.
-      records = this.countInput(consumed)
+      records = this.instance.recordsIn(consumed)
       span = input.spanOf(bytes, words, run.from, run.to, records)
     }
     values[RECORDS_IN]! += records
     values[BYTES_IN]! += consumed
-    this.finish(since, records)
+    const rejected = this.finish(since, records, consumed)
     input.output.advance(input, span)
-    this.afterRecords(records)
+    this.afterRecords(records, records - rejected)
   }
 
   /** A record that the guest has no room for. */
@@ -327,9 +378,9 @@ export class OperatorNode implements InstanceOwner {
     this.rejections.length = 0
   }
 
-  /** The call returned well: what it staged is open, what it rejected is a dead letter. */
-  private finish(since: number, records: number): void {
-    if (this.rejections.length > 0) this.reject()
+  /** The call returned well: what it staged is open, what it rejected is a dead letter. @returns how many it rejected */
+  private finish(since: number, records: number, consumed: number): number {
+    const rejected = this.rejections.length > 0 ? this.reject(consumed) : 0
     const values = this.counters.values
     values[RECORDS_OUT]! += this.stagedRecords
     values[BYTES_OUT]! += this.stage.stagedBytes
@@ -337,6 +388,7 @@ export class OperatorNode implements InstanceOwner {
     this.stage.publish(since)
     this.counters.took((clockUs() - since) & 0x7fffffff, records)
     this.account()
+    return rejected
   }
 
   private account(): void {
@@ -346,33 +398,34 @@ export class OperatorNode implements InstanceOwner {
     values[MEMORY_BYTES] = this.instance.memoryBytes
   }
 
-  private afterRecords(records: number): void {
+  /** @param passed of them were processed well */
+  private afterRecords(records: number, passed: number): void {
     this.sinceFlush += records
-    this.faults.passed(records)
+    this.faults.passed(passed)
     const emitWhen = this.spec.emitWhen
     if (this.instance.wantsFlush && emitWhen && 'operator' in emitWhen) this.flushDue = true
     else if (emitWhen && 'records' in emitWhen && this.sinceFlush >= emitWhen.records) this.flushDue = true
     else this.armTimer()
   }
 
-  /** Records in the first `bytes` of the input region. */
-  private countInput(bytes: number): number {
-    const words = this.instance.words
-    const start = this.instance.inputFor(0)
-    let records = 0
-    for (let at = start; at < start + bytes; at += words[at >> 2]!) records++
-    return records
-  }
-
   // Faults
 
-  private reject(): void {
+  /** Each record at most once, in their order, and only what was consumed: what else a guest names is no record. */
+  private reject(consumed: number): number {
     const input = this.instance.lastInput()
-    for (const { offset, message } of this.rejections) {
-      if ((offset & 7) !== 0 || offset + RECORD_HEADER_BYTES > input.length) continue
-      this.poison({ code: 'INVALID_RECORD', message, stack: '' }, input, offset)
+    const view = new DataView(input.buffer, input.byteOffset, input.byteLength)
+    const { rejections } = this
+    let rejected = 0
+    for (let at = 0, next = 0; at < consumed && next < rejections.length; at += view.getUint32(at, true)) {
+      while (next < rejections.length && rejections[next]!.offset < at) next++
+      const rejection = rejections[next]
+      if (rejection?.offset !== at) continue
+      this.poison({ code: 'INVALID_RECORD', message: rejection.message, stack: '' }, input, at)
+      rejected++
+      next++
     }
-    this.rejections.length = 0
+    rejections.length = 0
+    return rejected
   }
 
   /** The batch faulted: undone, and to be run again in pieces until the guilty records stand alone. */
@@ -394,6 +447,8 @@ export class OperatorNode implements InstanceOwner {
     const first = words[from >> 2]!
     if (from + first >= to) {
       this.poison(fault, part.input, from)
+      // It counts for `emitWhen: {records}` all the same.
+      this.afterRecords(0, 0)
       return
     }
     const borders: number[] = []
@@ -420,9 +475,12 @@ export class OperatorNode implements InstanceOwner {
     const at = instance.inputFor(bytes)
     if (at < 0) {
       this.poison(instance.fault!, part.input, part.from)
+      const next = part.from + part.words[part.from >> 2]!
+      if (next < part.to) this.salvage.push({ ...part, from: next })
       return
     }
     this.begin()
+    instance.wantsFlush = false
     instance.bytes.set(part.input.subarray(part.from, part.to), at)
     instance.alone = part.from + part.words[part.from >> 2]! >= part.to
     const consumed = instance.process(bytes)
@@ -437,9 +495,9 @@ export class OperatorNode implements InstanceOwner {
       return
     }
     if (consumed < bytes) this.salvage.push({ ...part, from: part.from + consumed })
-    this.finish(clockUs(), 0)
-    this.afterRecords(0)
-    this.faults.passed(1)
+    const records = instance.recordsIn(consumed)
+    const rejected = this.finish(clockUs(), 0, consumed)
+    this.afterRecords(0, records - rejected)
   }
 
   /** One record is the culprit. */
@@ -470,7 +528,7 @@ export class OperatorNode implements InstanceOwner {
       else this.owner.fault(this, fault)
     } else {
       this.flushFaults = 0
-      this.finish(clockUs(), 0)
+      this.finish(clockUs(), 0, 0)
     }
   }
 
@@ -479,17 +537,20 @@ export class OperatorNode implements InstanceOwner {
     input.output.advance(input, RECORD_HEADER_BYTES)
     if (kind === KIND_BARRIER) {
       input.aligned = true
-      this.barrierIfAligned(epoch)
+      this.barrierEpoch = epoch
+      this.barrierIfAligned()
     } else if (kind === KIND_END) {
-      input.ended = true
+      input.end()
       if (this.inputs.every((i) => i.ended)) this.end(epoch)
-      else if (this.inputs.some((i) => i.aligned)) this.barrierIfAligned(epoch)
+      else if (this.inputs.some((i) => i.aligned)) this.barrierIfAligned()
     }
   }
 
-  private barrierIfAligned(epoch: number): void {
+  // An end that completes the alignment carries no epoch of its own: the barrier's counts.
+  private barrierIfAligned(): void {
     for (const input of this.inputs) if (!input.aligned && !input.ended) return
     for (const input of this.inputs) input.aligned = false
+    const epoch = this.barrierEpoch
     this.owner.barrierPassed(this, epoch, this.image())
     this.stage.publishControl(KIND_BARRIER, epoch)
   }
@@ -520,9 +581,29 @@ export class OperatorNode implements InstanceOwner {
   }
 
   private cancelTimer(): void {
-    if (this.timer) this.timer.cancelled = true
+    if (this.timer) this.owner.timers.cancel(this.timer)
     this.timer = null
   }
+}
+
+const NO_VALUE = 0xffffffff
+
+/** Whether `length` bytes are a run of {u32 nameBytes, name, u32 valueBytes or none, value} and nothing else. */
+function headersAreWhole(bytes: Uint8Array, from: number, length: number): boolean {
+  const end = from + length
+  let at = from
+  while (at < end) {
+    if (at + 4 > end) return false
+    at += 4 + readU32(bytes, at)
+    if (at + 4 > end) return false
+    const valueBytes = readU32(bytes, at)
+    at += 4 + (valueBytes === NO_VALUE ? 0 : valueBytes)
+  }
+  return at === end
+}
+
+function readU32(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
 }
 
 const textEncoder = new TextEncoder()

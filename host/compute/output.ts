@@ -2,7 +2,14 @@
 // operator. Consumers read in place, each with a cursor of its own; nothing is copied for a second consumer.
 // Runs on: compute. A stage belongs to the compute worker; a ring is shared with a bridge.
 
-import { KIND_MOVED, RECORD_HEADER_BYTES, RECORD_KIND, RECORD_LENGTH, RECORD_SOURCE_OFFSET } from '../record/record.ts'
+import {
+  KIND_END,
+  KIND_MOVED,
+  RECORD_HEADER_BYTES,
+  RECORD_KIND,
+  RECORD_LENGTH,
+  RECORD_SOURCE_OFFSET,
+} from '../record/record.ts'
 import { ChannelReader } from '../ring/channel.ts'
 import { clockUs, type Run } from '../ring/ring.ts'
 
@@ -15,6 +22,8 @@ export interface Output {
   bytes: Uint8Array
   words: Int32Array
   readonly cursors: Cursor[]
+  /** Its end was read, or written: nothing comes any more. */
+  ended: boolean
   /** The contiguous run at the cursor, in bytes of `bytes`; empty when nothing is there. */
   peek(cursor: Cursor, run: Run): void
   /** The cursor has read this many bytes of the run. */
@@ -41,14 +50,17 @@ export class RingOutput implements Output {
   bytes: Uint8Array = NOTHING
   words: Int32Array = NO_WORDS
   readonly cursors: Cursor[] = []
+  ended = false
+  readonly channelNumber: number
   /** Sees each run of records once, as it is released. */
   onRelease: ((bytes: Uint8Array, words: Int32Array, from: number, to: number) => void) | null = null
   private readonly channel = new ChannelReader()
-  private readonly onRoom: () => void
+  private readonly onRoom: (channel: number) => void
   private readonly tapRun: Run = { from: 0, to: 0 }
 
   /** @param onRoom the producer waits for room, and there is some now */
-  constructor(onRoom: () => void) {
+  constructor(channel: number, onRoom: (channel: number) => void) {
+    this.channelNumber = channel
     this.onRoom = onRoom
   }
 
@@ -76,14 +88,21 @@ export class RingOutput implements Output {
   }
 
   attach(cursor: Cursor): void {
-    cursor.position = this.channel.ring?.written() ?? 0
+    // With the one that is furthest on: behind it nothing was read yet, neither marks nor the end.
+    const base = this.channel.ring?.released ?? 0
+    let ahead = 0
+    for (const { position } of this.cursors) ahead = Math.max(ahead, (position - base) | 0)
+    cursor.position = (base + ahead) | 0
     this.cursors.push(cursor)
   }
 
   detach(cursor: Cursor): void {
     const index = this.cursors.indexOf(cursor)
-    if (index >= 0) this.cursors.splice(index, 1)
-    this.release()
+    if (index < 0) return
+    this.cursors.splice(index, 1)
+    // Without a reader nothing would ever be given back, and the producer would wait for ever.
+    if (this.cursors.length === 0) this.skip()
+    else this.release()
   }
 
   /** Nothing reads this source: its records go nowhere. */
@@ -91,7 +110,14 @@ export class RingOutput implements Output {
     const cursor: Cursor = { position: this.channel.ring?.released ?? 0 }
     const run: Run = { from: 0, to: 0 }
     this.cursors.push(cursor)
-    for (this.peek(cursor, run); run.to > run.from; this.peek(cursor, run)) this.advance(cursor, run.to - run.from)
+    for (this.peek(cursor, run); run.to > run.from; this.peek(cursor, run)) {
+      // Up to the mark of a larger ring: `peek` has to find that at the front.
+      let end = run.from
+      for (; end < run.to && this.bytes[end + RECORD_KIND] !== KIND_MOVED; end += this.words[end >> 2]!) {
+        if (this.bytes[end + RECORD_KIND] === KIND_END) this.ended = true
+      }
+      this.advance(cursor, end - run.from)
+    }
     this.cursors.pop()
   }
 
@@ -125,7 +151,7 @@ export class RingOutput implements Output {
     const position = (ring.released - behind) | 0
     if (position === ring.released) return
     if (this.onRelease) this.showReleased(ring.released, position)
-    if (ring.release(position)) this.onRoom()
+    if (ring.release(position)) this.onRoom(this.channelNumber)
   }
 
   private showReleased(from: number, to: number): void {
@@ -146,7 +172,9 @@ export class RingOutput implements Output {
     const run = this.tapRun
     for (const cursor of this.cursors) {
       cursor.position = ring.peek(cursor.position, run)
-      if (run.from >= run.to || ring.bytes[run.from + RECORD_KIND] !== KIND_MOVED) return false
+      // A cursor with nothing before it was attached behind the mark, which is the last record of its ring.
+      if (run.from >= run.to) continue
+      if (ring.bytes[run.from + RECORD_KIND] !== KIND_MOVED) return false
     }
     if (!this.channel.moveOn()) return false
     this.useRing()
@@ -164,6 +192,7 @@ export class Stage implements Output {
   bytes: Uint8Array = NOTHING
   words: Int32Array = NO_WORDS
   readonly cursors: Cursor[] = []
+  ended = false
   onRelease: ((bytes: Uint8Array, words: Int32Array, from: number, to: number) => void) | null = null
   /** Bytes that consumers may read. */
   private published = 0
@@ -214,6 +243,7 @@ export class Stage implements Output {
   }
 
   publishControl(kind: number, epoch: number): void {
+    if (kind === KIND_END) this.ended = true
     const at = this.reserve(RECORD_HEADER_BYTES)
     this.words.fill(0, at >> 2, (at + RECORD_HEADER_BYTES) >> 2)
     this.words[(at + RECORD_LENGTH) >> 2] = RECORD_HEADER_BYTES

@@ -43,6 +43,8 @@ export interface PipelineContext {
 }
 
 const ALL = -1
+/** Dead letters that may wait before operators do. */
+const LETTERS_BYTES = 1 << 20
 /** Of an edge that names a policy but no capacity. */
 const EDGE_BYTES = 1 << 20
 
@@ -58,13 +60,16 @@ export class Pipeline implements NodeOwner, SinkOwner {
   private readonly sources = new Map<string, RingOutput>()
   private readonly nodes = new Map<string, OperatorNode>()
   private readonly sinks = new Map<string, Sink>()
+  /** Taken out of the graph, but the mark of their end has found no room yet. */
+  private leaving: Sink[] = []
   /** Operators in the order in which records pass them, then sinks: what `advance` goes through. */
   private steps: (OperatorNode | Sink | EdgeQueue)[] = []
   private readonly letters = new Stage()
   private lettersSink: Sink | null = null
   private readonly taps = new Map<number, Tap>()
   /** Operators that have passed the barrier in work. */
-  private passed = 0
+  private readonly passed = new Set<string>()
+  private barrierEpoch = 0
   private failing = false
 
   constructor(key: number, graph: GraphSpec, paused: boolean, context: PipelineContext) {
@@ -87,6 +92,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
       changes.push({ component: spec.component, sequence: node.sequence + 1, stateReset: started.stateReset })
     }
     this.rewire()
+    for (const node of this.nodes.values()) if (node.ended) node.endAgain()
     return changes
   }
 
@@ -115,6 +121,10 @@ export class Pipeline implements NodeOwner, SinkOwner {
     return changes
   }
 
+  node(component: string): OperatorNode | undefined {
+    return this.nodes.get(component)
+  }
+
   /** Fuel of all its instances so far. */
   get fuelUsed(): number {
     let fuel = 0
@@ -129,6 +139,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
     for (const spec of this.graph.sources) this.context.unlisten(spec.channel)
     for (const spec of this.graph.emitters) if (spec.channel >= 0) this.context.unlisten(spec.channel)
     this.context.unlisten(this.graph.deadLetters.channel)
+    for (const sink of this.leaving) this.context.unlisten(sink.spec.channel)
   }
 
   setPaused(paused: boolean): void {
@@ -191,17 +202,29 @@ export class Pipeline implements NodeOwner, SinkOwner {
     if (image) {
       this.context.toBridge({ type: 'image', pipeline: this.key, epoch, image }, [image.memory.buffer as ArrayBuffer])
     }
-    if (node.ended) {
-      if ([...this.nodes.values()].every((n) => n.ended)) this.markLetters(KIND_END, epoch)
-      return
+    if (!node.ended) {
+      this.passed.add(node.component)
+      this.barrierEpoch = epoch
     }
-    this.passed++
-    let running = 0
-    for (const other of this.nodes.values()) if (!other.ended) running++
-    if (this.passed >= running) {
-      this.passed = 0
-      this.markLetters(KIND_BARRIER, epoch)
+    let all = true
+    let running = false
+    for (const other of this.nodes.values()) {
+      if (!other.ended) running = true
+      if (!other.ended && !this.passed.has(other.component)) all = false
     }
+    if (!running) {
+      // The end says for the emitter of dead letters what a barrier would say.
+      this.passed.clear()
+      this.markLetters(KIND_END, epoch)
+    } else if (all && this.passed.size > 0) {
+      this.passed.clear()
+      this.markLetters(KIND_BARRIER, this.barrierEpoch)
+    }
+  }
+
+  /** Bounds what poison records leave behind while their emitter is slow. */
+  get lettersFull(): boolean {
+    return this.letters.depth() > LETTERS_BYTES
   }
 
   deadLetter(node: OperatorNode, fault: Fault, input: Uint8Array, at: number): void {
@@ -248,6 +271,11 @@ export class Pipeline implements NodeOwner, SinkOwner {
 
   announceRing(channel: number, memory: SharedArrayBuffer): void {
     this.context.toBridge({ type: 'ring', channel, memory })
+  }
+
+  left(sink: Sink): void {
+    this.context.unlisten(sink.spec.channel)
+    this.leaving = this.leaving.filter((other) => other !== sink)
   }
 
   sunk(component: string, epoch: number, end: boolean): void {
@@ -320,19 +348,24 @@ export class Pipeline implements NodeOwner, SinkOwner {
   private rewire(): void {
     for (const spec of this.graph.sources) {
       if (this.sources.has(spec.component)) continue
-      const output = new RingOutput(() => this.context.signal(spec.channel))
+      const output = new RingOutput(spec.channel, (channel) => this.context.signal(channel))
       this.sources.set(spec.component, output)
       this.context.listen(spec.channel, this, output)
     }
-    for (const [component] of this.sources) {
-      if (!this.graph.sources.some((s) => s.component === component)) this.sources.delete(component)
+    for (const [component, output] of this.sources) {
+      if (this.graph.sources.some((s) => s.component === component)) continue
+      this.sources.delete(component)
+      this.context.unlisten(output.channelNumber)
     }
     for (const [component, sink] of this.sinks) {
       const spec = this.graph.emitters.find((s) => s.component === component)
       if (spec && spec.channel === sink.spec.channel) continue
       this.detach(sink.inputs)
       // Its ring ends here: the bridge delivers what is in it, then closes the emitter.
-      if (sink.writer) sink.mark(KIND_END, 0)
+      if (sink.writer) {
+        sink.leave()
+        this.leaving.push(sink)
+      }
       this.sinks.delete(component)
     }
     for (const spec of this.graph.emitters) {
@@ -349,6 +382,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
     // A queue moves before its consumer looks.
     this.steps = [...nodes, ...sinks].flatMap((step) => [...queuesOf(step.inputs), step])
     if (this.lettersSink) this.steps.push(this.lettersSink)
+    for (const sink of this.leaving) this.steps.push(sink)
     this.hookTaps()
   }
 
@@ -371,6 +405,8 @@ export class Pipeline implements NodeOwner, SinkOwner {
   private attach(edge: EdgeSpec): Input {
     const input = new Input(edge.from, this.outputOf(edge.from)!, edge.portsLow, edge.portsHigh, this.takesAll(edge))
     input.output.attach(input)
+    // What has ended already will not say so again.
+    input.ended = input.output.ended
     if (edge.capacityBytes !== undefined || edge.whenFull !== undefined) this.interpose(input, edge)
     return input
   }
@@ -394,6 +430,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
     const { output } = input
     const reader = new Input(edge.from, output, edge.portsLow, edge.portsHigh, input.all)
     reader.position = input.position
+    reader.ended = input.ended
     output.cursors[output.cursors.indexOf(input)] = reader
     const queue = new EdgeQueue(reader, edge.capacityBytes ?? EDGE_BYTES, edge.whenFull ?? 'block')
     input.output = queue

@@ -22,6 +22,8 @@ export interface SinkOwner {
   /** Records or a mark were put into the emitter's ring. */
   signal(channel: number): void
   announceRing(channel: number, memory: SharedArrayBuffer): void
+  /** A sink that was taken out has put its end into its ring. */
+  left(sink: Sink): void
   /** A sink without a ring has seen the barrier, or the end, on all its inputs. */
   sunk(component: string, epoch: number, end: boolean): void
 }
@@ -40,6 +42,9 @@ export class Sink {
   /** A mark that found no room yet. */
   private pendingKind = 0
   private pendingEpoch = 0
+  /** Of the barrier that some inputs have seen. */
+  private barrierEpoch = 0
+  private leaving = false
   /** The ring is full and will signal. */
   private blocked = false
   private scratch = new Uint8Array(0)
@@ -104,7 +109,8 @@ export class Sink {
       if (records > 0) this.counters.took((clockUs() - since) & 0x7fffffff, records)
     }
     if (span > 0) input.output.advance(input, span)
-    return moved > 0 || taken.bytes === 0
+    // Room that was made between the two looks is announced by nobody: it is tried again at once.
+    return moved > 0 || !this.blocked
   }
 
   /** Copies the measured records into the ring. @returns bytes taken */
@@ -128,14 +134,25 @@ export class Sink {
   private takeControl(input: Input, kind: number): void {
     const epoch = input.output.words[(run.from + RECORD_SOURCE_OFFSET) >> 2]! >>> 0
     input.output.advance(input, RECORD_HEADER_BYTES)
-    if (kind === KIND_BARRIER) input.aligned = true
-    else if (kind === KIND_END) input.ended = true
+    if (kind === KIND_BARRIER) {
+      input.aligned = true
+      this.barrierEpoch = epoch
+    } else if (kind === KIND_END) input.end()
     else return
-    const allEnded = this.inputs.every((i) => i.ended)
-    if (!allEnded && !this.inputs.some((i) => i.aligned)) return
     for (const i of this.inputs) if (!i.aligned && !i.ended) return
-    for (const i of this.inputs) i.aligned = false
-    this.mark(allEnded ? KIND_END : KIND_BARRIER, epoch)
+    // An end that completes the alignment carries no epoch of its own: the barrier's counts.
+    if (this.inputs.some((i) => i.aligned)) {
+      for (const i of this.inputs) i.aligned = false
+      this.mark(KIND_BARRIER, this.barrierEpoch)
+    } else {
+      this.mark(KIND_END, epoch)
+    }
+  }
+
+  /** It is taken out of the pipeline: what is in its ring is followed by the end, as soon as there is room. */
+  leave(): void {
+    this.leaving = true
+    this.mark(KIND_END, 0)
   }
 
   /** Passes a barrier or the end on. */
@@ -152,10 +169,11 @@ export class Sink {
   private putMark(): boolean {
     if (!this.writer!.pushControl(this.pendingKind, this.pendingEpoch)) {
       this.blocked = this.writer!.wantRoom(RECORD_HEADER_BYTES)
-      return false
+      return !this.blocked
     }
     this.pendingKind = 0
     this.owner.signal(this.spec.channel)
+    if (this.leaving) this.owner.left(this)
     return true
   }
 }

@@ -118,7 +118,8 @@ export class RingWriter extends RingSide {
     // Closes the race with a consumer that released between our look and our wish: wish first, then look again.
     Atomics.store(this.control, WANTS_ROOM, 1)
     this.released = Atomics.load(this.control, RELEASED)
-    if (this.free() < Math.min(bytes, this.capacity >> 1)) return true
+    // Never less than a mark behind padding takes, or it would be refused and not waited for.
+    if (this.free() < Math.max(RESERVE_BYTES, Math.min(bytes, this.capacity >> 1))) return true
     Atomics.store(this.control, WANTS_ROOM, 0)
     return false
   }

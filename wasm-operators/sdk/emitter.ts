@@ -29,6 +29,8 @@ import { Record } from './record.ts'
 export class Emitter {
   /** ms since 1970 that new records get: the present record's; in `flush` the highest seen. */
   timestamp: i64 = 0
+  /** For the runtime alone: the call ends behind the present record. */
+  flushRequested: bool = false
   private sourceOffset: i64 = 0
   private source: u32 = 0
   private highest: i64 = 0
@@ -107,6 +109,7 @@ export class Emitter {
 
   /** Asks for `flush` after the present record (`emitWhen: {operator: true}`). */
   flushNow(): void {
+    this.flushRequested = true
     requestFlush()
   }
 

@@ -46,6 +46,11 @@ export function process(bytes: i32): i32 {
     emitter.follow(record)
     target.process(record, emitter)
     if (record.fault) return record.fault
+    if (emitter.flushRequested) {
+      // The host flushes before it gives the rest.
+      emitter.flushRequested = false
+      return (at - input) as i32 + load<u32>(at, RECORD_LENGTH) as i32
+    }
     if (__total() > collectAt) collect()
   }
   return bytes
