@@ -139,13 +139,13 @@ export class RecordSetReader {
 
   /**
    * The next records, up to `bytesMax` in our layout, or one that is larger. None: all was read, or left out.
-   * @param batchesMax stops after so many batches
+   * @param batchesMax stops after so many batches, one that was begun before counted
    * @throws DamagedBatch
    */
   read(bytesMax: number, batchesMax = Number.POSITIVE_INFINITY): { frames: Uint8Array; records: number } {
     let length = 0
     let records = 0
-    for (let batches = 0; ; ) {
+    for (let batches = this.#records === undefined ? 0 : 1; ; ) {
       if (this.#records === undefined) {
         if (batches === batchesMax || !this.#hasWholeBatch()) break
         batches++

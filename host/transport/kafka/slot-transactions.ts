@@ -1,0 +1,281 @@
+// Transactions of slots. A slot has two transactional ids, for its odd and its even epochs, so that what belongs to the next
+// epoch can be written while this one commits; either fences whoever had the slot before.
+// Runs on: bridge.
+
+import { SpqrError } from '../../../schemas/errors.ts'
+import { type Cluster, sleep } from './cluster.ts'
+import { FAULT, isFault, KafkaFault } from './kafka-fault.ts'
+import { PartitionWriter, type WriterIdentity } from './partition-writer.ts'
+import type { RecordBatchWriter } from './record-batch-writer.ts'
+import { keyOf, type TopicPartition } from './request.ts'
+import {
+  addOffsetsToTxnRequest,
+  addPartitionsToTxnRequest,
+  describeTransactionRequest,
+  endTxnRequest,
+  type GroupOffset,
+  initProducerIdRequest,
+  type ProducerIdentity,
+  type Transactor,
+  txnOffsetCommitRequest,
+} from './transaction-requests.ts'
+
+/** How long a transaction may stay open: the broker ends it then. A successor does not wait for that, it fences. */
+const TRANSACTION_MS = 300_000
+/** How long a commit waits until readers see it. It holds in any case. */
+const VISIBLE_WAIT_MS = 5_000
+
+/** Kafka's names for what the product calls by `tenant/pipeline[/slot]/epoch`. */
+export interface TransactionNames {
+  /** The id that this transaction uses. */
+  own: string
+  /** All ids of the slot: fenced together. */
+  slot: string[]
+}
+
+/** @param transaction `tenant/pipeline/epoch`, `tenant/pipeline/slot/epoch`, or any other name, which has an id of its own */
+export function transactionNames(transaction: string): TransactionNames {
+  const parts = /^([^/]+)\/([^/]+)(?:\/(\d+))?\/(\d+)$/.exec(transaction)
+  if (!parts) {
+    const own = `spqr.tx.${transaction}`
+    return { own, slot: [own] }
+  }
+  const [, tenant, pipeline, slot = '0', epoch] = parts
+  const base = `spqr.${tenant}.${pipeline}.${slot}`
+  const slotIds = [`${base}.even`, `${base}.odd`]
+  return { own: slotIds[Number(epoch) % 2]!, slot: slotIds }
+}
+
+/** One open transaction: a writer's identity, and what is part of it. */
+class SlotTransaction implements WriterIdentity {
+  readonly transactionalId: string
+  readonly who: Transactor
+  /** Set when it cannot be committed any more. */
+  doomed: SpqrError | undefined
+  readonly topics = new Set<string>()
+  readonly #cluster: Cluster
+  readonly #added = new Map<string, Promise<void>>()
+  readonly #writers = new Map<string, PartitionWriter>()
+
+  constructor(cluster: Cluster, who: Transactor) {
+    this.#cluster = cluster
+    this.transactionalId = who.transactionalId
+    this.who = who
+  }
+
+  async ready(place: TopicPartition): Promise<ProducerIdentity> {
+    if (this.doomed) throw this.doomed
+    const key = keyOf(place.topic, place.partition)
+    let added = this.#added.get(key)
+    if (!added) {
+      // Its existence is asked for first: Kafka would wait for a topic that is not there.
+      added = this.#cluster
+        .leader(place.topic, place.partition)
+        .then(() => this.request(addPartitionsToTxnRequest(this.who, [place])))
+      this.#added.set(key, added)
+      added.then(
+        () => this.topics.add(place.topic),
+        (thrown) => {
+          this.#added.delete(key)
+          if (isFault(thrown, FAULT.UNKNOWN_TOPIC_OR_PARTITION)) this.#cluster.forgetTopic(place.topic)
+        },
+      )
+    }
+    await added
+    return this.who
+  }
+
+  lost(_place: TopicPartition, fault: Error): void {
+    this.doom(fault)
+    throw this.doomed
+  }
+
+  writer(place: TopicPartition, make: () => PartitionWriter): PartitionWriter {
+    const key = keyOf(place.topic, place.partition)
+    let writer = this.#writers.get(key)
+    if (!writer) {
+      writer = make()
+      this.#writers.set(key, writer)
+    }
+    return writer
+  }
+
+  /** To the transaction's coordinator. @throws what cannot be tried again dooms it */
+  async request(request: Parameters<Cluster['sendToCoordinator']>[2]): Promise<void> {
+    try {
+      await this.#cluster.sendToCoordinator('transaction', this.transactionalId, request)
+    } catch (thrown) {
+      if (thrown instanceof KafkaFault && thrown.isIdentityLost) {
+        this.doom(thrown)
+        throw this.doomed
+      }
+      throw thrown
+    }
+  }
+
+  doom(fault: Error): void {
+    this.doomed ??= lostError(this.transactionalId, fault)
+  }
+}
+
+export interface TransactionalAppends {
+  batches: RecordBatchWriter
+  batchBytesMax(topic: string): Promise<number>
+}
+
+export class SlotTransactions {
+  readonly #cluster: Cluster
+  readonly #appends: TransactionalAppends
+  /** By transactional id: the identity that this thread holds. */
+  readonly #held = new Map<string, Promise<Transactor>>()
+  /** By the product's name. */
+  readonly #open = new Map<string, Promise<SlotTransaction>>()
+  /** By transactional id: the name of the transaction that is open under it, and those that wait for its end. */
+  readonly #busy = new Map<string, { name: string; ended: Promise<void>; end(): void }>()
+
+  constructor(cluster: Cluster, appends: TransactionalAppends) {
+    this.#cluster = cluster
+    this.#appends = appends
+  }
+
+  /** Writes inside a transaction, which begins with its first write. @returns the offset of the first record */
+  async append(name: string, place: TopicPartition, frames: Uint8Array, records: number): Promise<number> {
+    const transaction = await this.#begin(name)
+    const { batches, batchBytesMax } = this.#appends
+    const writer = transaction.writer(place, () => {
+      return new PartitionWriter(this.#cluster, place, transaction, batches, () => batchBytesMax(place.topic))
+    })
+    return writer.append(frames, records)
+  }
+
+  /**
+   * Ends a transaction well.
+   * @param offsets by group, published with it
+   * @throws SpqrError; nothing of it is seen then
+   */
+  async commit(name: string, offsets: Map<string, GroupOffset[]>): Promise<void> {
+    const transaction = await this.#begin(name)
+    try {
+      // Markers can be written only where the topics still are.
+      await Promise.all([...transaction.topics].map((topic) => this.#exists(topic)))
+      for (const [group, list] of offsets) await this.#addOffsets(transaction, group, list)
+      if (transaction.doomed) throw transaction.doomed
+      await this.#end(transaction, true)
+    } catch (thrown) {
+      await this.abort(name).catch(() => {})
+      throw thrown
+    }
+    this.#forget(name, transaction.transactionalId)
+  }
+
+  /** Drops what was written under the name; of a slot that this thread has not had yet: fences who had it. */
+  async abort(name: string): Promise<void> {
+    const names = transactionNames(name)
+    const open = this.#open.get(name)
+    if (!open) {
+      if (names.slot.length > 1) await Promise.all(names.slot.map((id) => this.#hold(id)))
+      return
+    }
+    const transaction = await open.catch(() => undefined)
+    try {
+      if (transaction && !transaction.doomed) await this.#end(transaction, false)
+      // A new identity ends what the old one left open.
+      else this.#held.delete(names.own)
+    } catch {
+      this.#held.delete(names.own)
+    } finally {
+      this.#forget(name, names.own)
+    }
+  }
+
+  async #begin(name: string): Promise<SlotTransaction> {
+    const known = this.#open.get(name)
+    if (known) return known
+    const { own, slot } = transactionNames(name)
+    const busy = this.#busy.get(own)
+    if (busy && busy.name !== name) {
+      await busy.ended
+      return this.#begin(name)
+    }
+    let end = (): void => {}
+    const ended = new Promise<void>((done) => {
+      end = done
+    })
+    this.#busy.set(own, { name, ended, end })
+    const opened = Promise.all(slot.map((id) => this.#hold(id))).then((all) => {
+      const who = all.find((one) => one.transactionalId === own)!
+      return new SlotTransaction(this.#cluster, who)
+    })
+    this.#open.set(name, opened)
+    opened.catch(() => this.#forget(name, own))
+    return opened
+  }
+
+  #hold(transactionalId: string): Promise<Transactor> {
+    let held = this.#held.get(transactionalId)
+    if (!held) {
+      const request = initProducerIdRequest(transactionalId, TRANSACTION_MS)
+      held = this.#cluster.attempt(`begin transactions as "${transactionalId}"`, async () => {
+        const identity = await this.#cluster.sendToCoordinator('transaction', transactionalId, request)
+        return { ...identity, transactionalId }
+      })
+      this.#held.set(transactionalId, held)
+      held.catch(() => this.#held.delete(transactionalId))
+    }
+    return held
+  }
+
+  async #exists(topic: string): Promise<void> {
+    await this.#cluster.attempt(`commit to the topic "${topic}"`, () => this.#cluster.topic(topic))
+  }
+
+  async #addOffsets(transaction: SlotTransaction, group: string, offsets: GroupOffset[]): Promise<void> {
+    const action = `publish offsets of group "${group}"`
+    await this.#cluster.attempt(action, () => transaction.request(addOffsetsToTxnRequest(transaction.who, group)))
+    const request = txnOffsetCommitRequest(transaction.who, group, offsets)
+    await this.#cluster.attempt(action, () => this.#cluster.sendToCoordinator('group', group, request))
+  }
+
+  async #end(transaction: SlotTransaction, isCommit: boolean): Promise<void> {
+    const { transactionalId, who } = transaction
+    // Kafka knows of a transaction only once something is part of it.
+    if (transaction.topics.size === 0) return
+    const action = `${isCommit ? 'commit' : 'abort'} the transaction "${transactionalId}"`
+    await this.#cluster.attempt(action, () => transaction.request(endTxnRequest(who, isCommit)))
+    await this.#untilVisible(transactionalId)
+  }
+
+  /** The answer to EndTxn comes before the markers are written, and readers see nothing without them. */
+  async #untilVisible(transactionalId: string): Promise<void> {
+    const until = Date.now() + VISIBLE_WAIT_MS
+    for (let waitMs = 1; Date.now() < until; waitMs = Math.min(waitMs * 2, 50)) {
+      try {
+        const request = describeTransactionRequest(transactionalId)
+        const state = await this.#cluster.sendToCoordinator('transaction', transactionalId, request)
+        if (!state.startsWith('Prepare')) return
+      } catch (thrown) {
+        // A broker that cannot tell is not asked again; it holds in any case.
+        if (isFault(thrown, FAULT.TRANSACTIONAL_ID_NOT_FOUND) || isFault(thrown, 53)) return
+      }
+      await sleep(waitMs)
+    }
+  }
+
+  #forget(name: string, transactionalId: string): void {
+    this.#open.delete(name)
+    const busy = this.#busy.get(transactionalId)
+    if (busy?.name !== name) return
+    this.#busy.delete(transactionalId)
+    busy.end()
+  }
+}
+
+function lostError(transactionalId: string, fault: Error): SpqrError {
+  const isFenced =
+    fault instanceof KafkaFault && (fault.code === FAULT.PRODUCER_FENCED || fault.code === FAULT.INVALID_PRODUCER_EPOCH)
+  const reason = isFenced
+    ? 'another host has the slot now, or the transaction was open for too long'
+    : `it is lost (${fault.message})`
+  const text = `Cannot go on with the transaction "${transactionalId}": ${reason}; go on from the last checkpoint.`
+  return new SpqrError('INVALID_STATE', text, { cause: fault, extra: { fenced: isFenced, epochLost: true } })
+}
