@@ -12,8 +12,8 @@ import type { ChangeResult, EdgeStats, FromCompute } from '../compute/messages.t
 import type { Permissions } from '../permissions/permissions.ts'
 import { Tenants } from '../quota/tenants.ts'
 import { CHANNELS_MAX } from '../ring/doorbell.ts'
+import { connectTransport, type KafkaAddress } from '../transport/connect.ts'
 import { EmbeddedLog } from '../transport/embedded/embedded-log.ts'
-import { EmbeddedTransport } from '../transport/embedded/embedded-transport.ts'
 import type { Checkpoint, CheckpointSummary, Transport } from '../transport/transport.ts'
 import { Events } from './events.ts'
 import { Modules } from './modules.ts'
@@ -27,6 +27,10 @@ import { type BridgeThread, Workers } from './workers.ts'
 export interface HostOptions {
   dataDir: string
   permissions: Permissions
+  /** In place of the embedded transport. */
+  kafka?: KafkaAddress
+  /** Is told when the transport goes away and comes back. */
+  onTransport?: (state: string, detail: string) => void
   /** Threads that run operators; 2 unless there are more cores. */
   computeWorkers?: number
 }
@@ -54,7 +58,7 @@ export class Host implements PipelineOwner {
   readonly readers: Readers
   /** Rejects when the host cannot go on: its log thread died, or another cannot start. */
   readonly closed: Promise<void>
-  private readonly log: EmbeddedLog
+  private readonly log: EmbeddedLog | undefined
   private readonly permissions: Permissions
   private readonly pipelines = new Map<string, PipelineControl>()
   private readonly byKey = new Map<number, PipelineControl>()
@@ -65,18 +69,25 @@ export class Host implements PipelineOwner {
   private readonly load: number[]
   private stopping = false
 
-  /** Opens the data folder and starts the threads. @throws SpqrError IN_USE, INVALID_STATE, TRANSPORT_UNAVAILABLE */
+  /** Opens the transport and starts the threads. @throws SpqrError IN_USE, INVALID_STATE, TRANSPORT_UNAVAILABLE */
   static async start(options: HostOptions): Promise<Host> {
-    return new Host(await EmbeddedLog.start({ dataDir: options.dataDir }), options)
+    const { kafka, dataDir } = options
+    if (kafka)
+      return new Host(await connectTransport({ kind: 'kafka', kafka }, options.onTransport), undefined, options)
+    const log = await EmbeddedLog.start({ dataDir })
+    return new Host(await connectTransport({ kind: 'embedded', port: log.connect() }), log, options)
   }
 
-  private constructor(log: EmbeddedLog, options: HostOptions) {
+  private constructor(transport: Transport, log: EmbeddedLog | undefined, options: HostOptions) {
     this.log = log
     let broken: (error: SpqrError) => void = () => undefined
-    this.closed = Promise.race([log.closed, new Promise<void>((_, failed) => (broken = failed))])
+    this.closed = Promise.race([
+      log?.closed ?? new Promise<void>(() => undefined),
+      new Promise<void>((_, failed) => (broken = failed)),
+    ])
     this.closed.catch(() => undefined)
     this.permissions = options.permissions
-    this.transport = new EmbeddedTransport(log.connect())
+    this.transport = transport
     const computeWorkers = options.computeWorkers ?? Math.max(2, availableParallelism() - 1)
     this.load = new Array<number>(computeWorkers).fill(0)
     this.modules = new Modules((message) => this.workers.toAllComputes(message))
@@ -84,7 +95,7 @@ export class Host implements PipelineOwner {
       computeWorkers,
       permissions: options.permissions.toJSON(),
       quota: this.tenants.memory,
-      logPort: () => log.connect(),
+      transport: () => (log ? { kind: 'embedded', port: log.connect() } : { kind: 'kafka', kafka: options.kafka! }),
       onCompute: (_, message) => this.fromCompute(message),
       onBridge: (message) => this.fromBridge(message),
       onComputeReplaced: (worker, culprit) => void this.computeReplaced(worker, culprit),
@@ -255,7 +266,7 @@ export class Host implements PipelineOwner {
     await Promise.race([stopAll(), new Promise((late) => setTimeout(late, STOP_MS_MAX).unref())])
     await this.workers.stop()
     await this.transport.stop()
-    await this.log.stop()
+    await this.log?.stop()
     this.events.closeAll()
     this.tenants.stop()
   }

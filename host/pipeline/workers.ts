@@ -2,7 +2,7 @@
 // Runs on: control.
 
 import { availableParallelism } from 'node:os'
-import { MessageChannel, type MessagePort } from 'node:worker_threads'
+import { MessageChannel } from 'node:worker_threads'
 import type { SpqrError } from '../../schemas/errors.ts'
 import type { FromBridge, ToBridge } from '../bridges/runtime/messages.ts'
 import { makeSlab, SLAB_BLOCKS, Slabs } from '../compute/counters.ts'
@@ -10,6 +10,7 @@ import type { FromCompute, ToCompute } from '../compute/messages.ts'
 import { makeStatus, Status } from '../compute/status.ts'
 import type { PermissionsMessage } from '../permissions/permissions.ts'
 import { Doorbell, makeDoorbell } from '../ring/doorbell.ts'
+import type { TransportAddress } from '../transport/connect.ts'
 import { Thread } from './thread.ts'
 
 export type ComputeThread = Thread<ToCompute, FromCompute>
@@ -20,8 +21,8 @@ export interface WorkersOptions {
   permissions: PermissionsMessage
   /** Quota cells of the tenants. */
   quota: SharedArrayBuffer
-  /** A port to the log for the bridge worker. */
-  logPort: () => MessagePort
+  /** How the bridge worker reaches the transport; a new one for each worker. */
+  transport: () => TransportAddress
   onCompute: (worker: number, message: FromCompute) => void
   onBridge: (message: FromBridge) => void
   /** A worker died and another stands in its place, without any pipeline. `culprit`: what it worked on, -1 for nothing. */
@@ -97,7 +98,7 @@ export class Workers {
   }
 
   private startBridge(): void {
-    const port = this.options.logPort()
+    const transport = this.options.transport()
     const thread: BridgeThread = new Thread(
       'bridge',
       new URL('../bridges/runtime/bridge.worker.js', import.meta.url),
@@ -105,11 +106,11 @@ export class Workers {
         doorbell: this.bridgeBell,
         status: this.statusMemory,
         cores: availableParallelism(),
-        log: port,
+        transport,
         permissions: this.options.permissions,
         quota: this.options.quota,
       },
-      [port],
+      transport.kind === 'embedded' ? [transport.port] : [],
       this.options.onBridge,
     )
     this.bridgeThread = thread

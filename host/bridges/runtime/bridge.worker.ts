@@ -5,7 +5,7 @@ import { type MessagePort, workerData } from 'node:worker_threads'
 import { Status } from '../../compute/status.ts'
 import { Permissions, type PermissionsMessage } from '../../permissions/permissions.ts'
 import { QuotaCells } from '../../quota/quota-cells.ts'
-import { EmbeddedTransport } from '../../transport/embedded/embedded-transport.ts'
+import { connectTransport, type TransportAddress } from '../../transport/connect.ts'
 import { BridgeLoop } from './bridge-loop.ts'
 
 interface BridgeWorkerData {
@@ -14,7 +14,7 @@ interface BridgeWorkerData {
   status: SharedArrayBuffer
   quota: SharedArrayBuffer
   cores: number
-  log: MessagePort
+  transport: TransportAddress
   permissions: PermissionsMessage
 }
 
@@ -24,7 +24,7 @@ new BridgeLoop({
   doorbell: data.doorbell,
   status: new Status(data.status),
   cores: data.cores,
-  transport: new EmbeddedTransport(data.log),
+  transport: await connectTransport(data.transport),
   permissions: Permissions.fromJSON(data.permissions),
   quota: new QuotaCells(data.quota),
 }).run()

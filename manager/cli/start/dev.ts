@@ -1,4 +1,4 @@
-// `spqr dev`: manager, host and embedded transport in one process. One of the few files that import both sides.
+// `spqr dev`: manager, host and transport in one process. One of the few files that import both sides.
 
 import { mkdirSync } from 'node:fs'
 import { resolve } from 'node:path'
@@ -9,10 +9,11 @@ import { createManager } from '../../http/create-manager.ts'
 import { serve } from '../../http/serve.ts'
 import { ControlStore } from '../../store/control-store.ts'
 import { COMPILER_FILES, productVersion, SHIPPED_FOLDER } from '../product.ts'
+import { addKafkaOptions, type KafkaOptions, kafkaOf } from './kafka-options.ts'
 import { addPermissionOptions, permissionsOf } from './permission-options.ts'
 import { addSamples, type Samples } from './samples.ts'
 
-interface DevOptions {
+interface DevOptions extends KafkaOptions {
   port: string
   data: string
   empty?: boolean
@@ -29,6 +30,7 @@ export function register(program: Command): void {
     .option('--data <folder>', 'where everything is kept', '.spqr')
     .option('--empty', 'without the sample pipelines')
     .option('--workers <n>', 'threads that run operators')
+  addKafkaOptions(command)
   addPermissionOptions(command).action(dev)
 }
 
@@ -41,6 +43,8 @@ async function dev(options: DevOptions): Promise<void> {
   const host = await Host.start({
     dataDir,
     permissions,
+    kafka: kafkaOf(options),
+    onTransport: (state, detail) => process.stderr.write(`Kafka: ${state}${detail ? `, ${detail}` : ''}\n`),
     computeWorkers: options.workers === undefined ? undefined : Number(options.workers),
   })
   const app = createHostApp(host)
