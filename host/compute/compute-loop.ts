@@ -87,6 +87,7 @@ export class ComputeLoop {
         const fuelBefore = pipeline.fuelUsed
         const more = pipeline.advance(now + SLICE_MS)
         lastWork = performance.now()
+        status.worked(index, lastWork - now)
         this.queue.used(pipeline, lastWork - now, pipeline.fuelUsed - fuelBefore)
         if (more) this.wake(pipeline)
         continue
@@ -182,6 +183,14 @@ export class ComputeLoop {
           return undefined
         })
         return
+      case 'release':
+        this.answer(message.request, () => {
+          const images = this.pipeline(message.pipeline).images()
+          this.pipeline(message.pipeline).drop()
+          this.pipelines.delete(message.pipeline)
+          return { images }
+        })
+        return
       case 'pause':
         this.answer(message.request, () => {
           this.pipeline(message.pipeline).setPaused(message.paused)
@@ -217,7 +226,11 @@ export class ComputeLoop {
     } catch (thrown) {
       answer = { type: 'refused', request, error: SpqrError.from(thrown).toMessage() }
     }
-    this.setup.control.postMessage(answer)
+    const images = answer.type === 'done' ? (answer.images ?? []) : []
+    this.setup.control.postMessage(
+      answer,
+      images.map((image) => image.memory.buffer as ArrayBuffer),
+    )
   }
 
   private linkOf(port: MessagePort, bell: Doorbell): BridgeLink {

@@ -117,6 +117,8 @@ export type ToCompute =
     }
   | { type: 'change'; request: number; pipeline: number; graph: GraphSpec; keepState: boolean }
   | { type: 'drop'; request: number; pipeline: number }
+  /** Gives up a pipeline that is paused behind a barrier: answers with the state of its operators. */
+  | { type: 'release'; request: number; pipeline: number }
   | { type: 'pause'; request: number; pipeline: number; paused: boolean }
   | { type: 'edges'; request: number; pipeline: number }
   | { type: 'tap'; pipeline: number; tap: number; component: string; port: number; every: number }
@@ -131,7 +133,7 @@ export interface TraceInfo extends StackContext {
 }
 
 export type FromCompute =
-  | { type: 'done'; request: number; changes?: ChangeResult[]; edges?: EdgeStats[] }
+  | { type: 'done'; request: number; changes?: ChangeResult[]; edges?: EdgeStats[]; images?: Image[] }
   | { type: 'refused'; request: number; error: ErrorMessage }
   | { type: 'failed'; pipeline: number; component: string; error: ErrorMessage }
   | { type: 'event'; pipeline: number; component: string; kind: 'log' | 'fault'; level: number; text: string }

@@ -102,6 +102,8 @@ export class OperatorNode implements InstanceOwner {
   private barrierEpoch = 0
   /** Less than usual where the guest has no room for more. */
   private batchBytes = BATCH_BYTES
+  private fuelTold = 0
+  private busyTold = 0
   private logSecond = 0
   private logLines = 0
   private timer: Timer | null = null
@@ -393,8 +395,11 @@ export class OperatorNode implements InstanceOwner {
 
   private account(): void {
     const values = this.counters.values
-    values[FUEL_USED] = this.instance.fuelUsed
-    values[BUSY_MS] = this.instance.busyMs
+    // Added to what an instance before this one, here or on another worker, has used.
+    values[FUEL_USED]! += this.instance.fuelUsed - this.fuelTold
+    values[BUSY_MS]! += this.instance.busyMs - this.busyTold
+    this.fuelTold = this.instance.fuelUsed
+    this.busyTold = this.instance.busyMs
     values[MEMORY_BYTES] = this.instance.memoryBytes
   }
 

@@ -132,6 +132,11 @@ export class Pipeline implements NodeOwner, SinkOwner {
     return fuel
   }
 
+  /** The state of every operator, for another worker to go on from. */
+  images(): Image[] {
+    return [...this.nodes.values()].map((node) => node.image())
+  }
+
   /** Removes it from the worker. */
   drop(): void {
     this.dropped = true

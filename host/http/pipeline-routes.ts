@@ -33,6 +33,13 @@ export function pipelineRoutes(app: Hono, host: Host): void {
     return c.body(null, 204)
   })
 
+  app.post('/pipelines/:tenant/:id/move', async (c) => {
+    const { tenant, id } = c.req.param()
+    const { worker } = (await c.req.json()) as { worker: number }
+    await host.move(tenant, id, worker)
+    return c.json(host.pipeline(tenant, id).status())
+  })
+
   app.delete('/pipelines/:tenant/:id', async (c) => {
     await host.remove(c.req.param('tenant'), c.req.param('id'), c.req.query('drain') === 'true')
     return c.body(null, 204)

@@ -16,6 +16,7 @@ import { connectTransport, type KafkaAddress } from '../transport/connect.ts'
 import { EmbeddedLog } from '../transport/embedded/embedded-log.ts'
 import type { Checkpoint, CheckpointSummary, Transport } from '../transport/transport.ts'
 import { Events } from './events.ts'
+import { LoadWatch } from './load-watch.ts'
 import { Modules } from './modules.ts'
 import { Numbers } from './numbers.ts'
 import { PipelineControl, type PipelineOwner, type PipelineState, type StartTimings } from './pipeline-control.ts'
@@ -68,6 +69,7 @@ export class Host implements PipelineOwner {
   private readonly blocks = new Numbers('components', BLOCKS_MAX)
   private readonly load: number[]
   private stopping = false
+  private readonly loadWatch: LoadWatch
 
   /** Opens the transport and starts the threads. @throws SpqrError IN_USE, INVALID_STATE, TRANSPORT_UNAVAILABLE */
   static async start(options: HostOptions): Promise<Host> {
@@ -104,6 +106,7 @@ export class Host implements PipelineOwner {
       greetings: () => this.modules.messages(),
     })
     this.readers = new Readers(this.workers)
+    this.loadWatch = new LoadWatch(this)
   }
 
   /** Bounds, grants and secrets of a tenant, from now on; secrets for what starts or changes later. */
@@ -147,6 +150,41 @@ export class Host implements PipelineOwner {
         throw new SpqrError('INVALID_STATE', `Pipeline "${id}" is completed: restart it to run it again`)
       }
       await this.startAgain(pipeline, { ...pipeline.plan, paused: false, startFrom: undefined })
+    })
+  }
+
+  /**
+   * Moves a pipeline's operators to another compute worker while it runs.
+   * @throws SpqrError INVALID_BODY (no such worker), INVALID_STATE (it does not run, or does not come to rest)
+   */
+  move(tenant: string, id: string, worker: number): Promise<void> {
+    return this.inTurn(tenant, id, async () => {
+      const pipeline = this.pipeline(tenant, id)
+      if (!Number.isInteger(worker) || worker < 0 || worker >= this.workers.count) {
+        const message = `must be a number of a compute worker, 0 to ${this.workers.count - 1}`
+        throw new SpqrError('INVALID_BODY', `Cannot move pipeline "${id}": "worker" ${message}.`, {
+          issues: [{ pointer: '/worker', message }],
+        })
+      }
+      if (!pipeline.isLive) {
+        throw new SpqrError('INVALID_STATE', `Cannot move pipeline "${id}": it is ${pipeline.state}, not running.`)
+      }
+      const before = pipeline.compute
+      if (before === worker) return
+      const { plan } = pipeline
+      const { graph } = pipeline.wiring.wire(this.resolve(plan), this.tenants.get(plan.tenant))
+      pipeline.wiring.accept()
+      try {
+        await pipeline.move(worker, graph)
+      } catch (thrown) {
+        if (pipeline.compute === before && pipeline.isLive) throw thrown
+        // Between the two workers: from the checkpoint that was just taken.
+        await this.startFromCheckpoint(pipeline)
+      } finally {
+        this.load[before]!--
+        this.load[pipeline.compute]!++
+      }
+      this.readers.moved(pipeline)
     })
   }
 
@@ -256,6 +294,7 @@ export class Host implements PipelineOwner {
   /** Every pipeline takes a last checkpoint, then the threads end. Bounded in time; the rest follows after a restart. */
   async stop(): Promise<void> {
     this.stopping = true
+    this.loadWatch.stop()
     const live = this.list().filter((pipeline) => pipeline.isLive)
     const stopAll = async (): Promise<void> => {
       const next = async (): Promise<void> => {
@@ -436,17 +475,25 @@ export class Host implements PipelineOwner {
     for (const pipeline of lost) pipeline.lost()
     for (const pipeline of lost) {
       const { tenant, id } = pipeline.plan
-      await this.inTurn(tenant, id, async () => {
-        const { plan } = pipeline
-        await pipeline.dropWorkers()
-        const next = this.fresh(pipeline, plan)
-        try {
-          await this.start(next, { ...plan, startFrom: undefined, fresh: false, paused: pipeline.wantsPause }, true)
-        } catch (thrown) {
-          next.failed('', SpqrError.from(thrown).toMessage())
-        }
-      })
+      await this.inTurn(tenant, id, () => this.startFromCheckpoint(pipeline))
     }
+  }
+
+  /** Starts again what runs nowhere, or only in part. */
+  private async startFromCheckpoint(pipeline: PipelineControl): Promise<void> {
+    const { plan } = pipeline
+    await pipeline.dropWorkers()
+    const next = this.fresh(pipeline, plan)
+    try {
+      await this.start(next, { ...plan, startFrom: undefined, fresh: false, paused: pipeline.wantsPause }, true)
+    } catch (thrown) {
+      next.failed('', SpqrError.from(thrown).toMessage())
+    }
+  }
+
+  rebalance(pipeline: PipelineControl, worker: number): void {
+    const { tenant, id } = pipeline.plan
+    this.move(tenant, id, worker).catch((thrown) => this.report(pipeline, SpqrError.from(thrown)))
   }
 
   // Messages of workers

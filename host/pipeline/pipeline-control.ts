@@ -4,7 +4,7 @@
 import { type ErrorMessage, SpqrError } from '../../schemas/errors.ts'
 import type { Plan } from '../../schemas/plan.ts'
 import type { CheckpointMeta, RestoreFrom } from '../bridges/runtime/messages.ts'
-import type { ChangeResult, Image } from '../compute/messages.ts'
+import type { ChangeResult, GraphSpec, Image } from '../compute/messages.ts'
 import type { Checkpoint, CheckpointSummary, SlotId, Transport } from '../transport/transport.ts'
 import type { Wired, Wiring } from './wiring.ts'
 import type { Workers } from './workers.ts'
@@ -40,10 +40,14 @@ export interface PipelineOwner {
   report(pipeline: PipelineControl, error: SpqrError): void
 }
 
+/** A pipeline that is to move has so long to come to rest. */
+const MOVE_MS_MAX = 5000
+
 /** Bridges and compute are told in parallel, and both must agree. */
 export class PipelineControl {
   readonly key: number
-  readonly compute: number
+  /** The worker that its operators run on. */
+  compute: number
   readonly wiring: Wiring
   plan: Plan
   state: PipelineState = 'starting'
@@ -150,6 +154,32 @@ export class PipelineControl {
     this.moveTo('paused')
   }
 
+  /**
+   * Moves its operators to another compute worker; sources and emitters stay open, nothing is lost or doubled.
+   * @param wired of the present plan
+   * @throws SpqrError INVALID_STATE: it goes on where it is; any other: it runs nowhere, start it from its checkpoint
+   */
+  async move(worker: number, graph: GraphSpec): Promise<void> {
+    const { workers } = this.owner
+    const from = workers.compute(this.compute)
+    await this.tellPause(true)
+    try {
+      await workers.bridge.ask({ type: 'quiesce', pipeline: this.key, withinMs: MOVE_MS_MAX })
+    } catch (thrown) {
+      await this.tellPause(this.pausedByUser)
+      throw thrown
+    }
+    const released = await from.ask({ type: 'release', pipeline: this.key })
+    const images = released.type === 'done' ? (released.images ?? []) : []
+    this.compute = worker
+    await workers.bridge.ask({ type: 'relocate', pipeline: this.key, compute: worker })
+    const transfer = images.map((image) => image.memory.buffer as ArrayBuffer)
+    await workers
+      .compute(worker)
+      .ask({ type: 'create', pipeline: this.key, bridge: 0, graph, images, paused: true }, transfer)
+    await this.tellPause(this.pausedByUser)
+  }
+
   /** From a pause. */
   async unpause(): Promise<void> {
     await this.setPaused(false)
@@ -243,6 +273,10 @@ export class PipelineControl {
 
   private async setPaused(paused: boolean): Promise<void> {
     this.pausedByUser = paused
+    await this.tellPause(paused)
+  }
+
+  private async tellPause(paused: boolean): Promise<void> {
     const { workers } = this.owner
     await Promise.all([
       workers.bridge.ask({ type: 'pause', pipeline: this.key, paused }),

@@ -3,10 +3,13 @@
 
 import type { OutEvent } from '../bridges/runtime/messages.ts'
 import type { PipelineControl } from './pipeline-control.ts'
-import type { Workers } from './workers.ts'
+import type { ComputeThread, Workers } from './workers.ts'
 
 interface TapReader {
   pipeline: PipelineControl
+  component: string
+  port: number
+  every: number
   onFrames: (frames: Uint8Array, skipped: number) => void
 }
 
@@ -40,15 +43,24 @@ export class Readers {
     onFrames: TapReader['onFrames'],
   ): Reading {
     const tap = this.next++
-    this.taps.set(tap, { pipeline, onFrames })
-    const compute = this.workers.compute(pipeline.compute)
-    compute.post({ type: 'tap', pipeline: pipeline.key, tap, component, port, every })
+    this.taps.set(tap, { pipeline, component, port, every, onFrames })
+    // Asked each time: the pipeline may have moved.
+    const compute = (): ComputeThread => this.workers.compute(pipeline.compute)
+    compute().post({ type: 'tap', pipeline: pipeline.key, tap, component, port, every })
     return {
-      ready: () => compute.post({ type: 'tap-ready', pipeline: pipeline.key, tap }),
+      ready: () => compute().post({ type: 'tap-ready', pipeline: pipeline.key, tap }),
       stop: () => {
         this.taps.delete(tap)
-        compute.post({ type: 'untap', pipeline: pipeline.key, tap })
+        compute().post({ type: 'untap', pipeline: pipeline.key, tap })
       },
+    }
+  }
+
+  /** The pipeline runs on another worker: its taps are set there. */
+  moved(moved: PipelineControl): void {
+    for (const [tap, { pipeline, component, port, every }] of this.taps) {
+      if (pipeline !== moved) continue
+      this.workers.compute(moved.compute).post({ type: 'tap', pipeline: moved.key, tap, component, port, every })
     }
   }
 

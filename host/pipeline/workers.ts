@@ -90,6 +90,11 @@ export class Workers {
     }
   }
 
+  /** Microseconds that a compute worker spent on pipelines, modulo 2^32. */
+  busyUs(worker: number): number {
+    return this.status.busyUs(worker)
+  }
+
   async stop(): Promise<void> {
     this.stopping = true
     clearInterval(this.watch)

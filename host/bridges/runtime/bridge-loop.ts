@@ -226,6 +226,10 @@ export class BridgeLoop {
         return this.slot(message.pipeline).drain()
       case 'checkpoint':
         return this.slot(message.pipeline).checkpoint(message.savepoint)
+      case 'quiesce':
+        return this.slot(message.pipeline).quiesce(message.withinMs)
+      case 'relocate':
+        return this.slot(message.pipeline).relocate(this.computes[message.compute]!)
       case 'drop': {
         const slot = this.slots.get(message.pipeline)
         this.slots.delete(message.pipeline)

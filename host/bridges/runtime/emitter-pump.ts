@@ -38,7 +38,7 @@ export class EmitterPump {
   /** The emitter is in the epoch after this one. */
   epochPassed: number
   private readonly owner: EmitterOwner
-  private readonly channel = new ChannelReader()
+  private channel = new ChannelReader()
   private position = 0
   private scratch = new Uint8Array(0)
   private scratchWords = new Int32Array(0)
@@ -49,6 +49,12 @@ export class EmitterPump {
     this.counters = counters
     this.epochPassed = epochPassed
     this.owner = owner
+  }
+
+  /** Another worker writes from now on, into a ring of its own; the one before was read to its end. */
+  relocate(): void {
+    this.channel = new ChannelReader()
+    this.position = 0
   }
 
   announced(memory: SharedArrayBuffer): void {

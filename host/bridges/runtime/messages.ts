@@ -67,6 +67,10 @@ export type ToBridge =
   | { type: 'pause'; request: number; pipeline: number; paused: boolean }
   | { type: 'drain'; request: number; pipeline: number }
   | { type: 'checkpoint'; request: number; pipeline: number; savepoint?: string }
+  /** Takes a checkpoint behind which nothing flows, and no other begins, until `relocate`. */
+  | { type: 'quiesce'; request: number; pipeline: number; withinMs: number }
+  /** The pipeline's operators run on this compute worker from now on. */
+  | { type: 'relocate'; request: number; pipeline: number; compute: number }
   | { type: 'drop'; request: number; pipeline: number }
   | { type: 'ingest'; request: number; pipeline: number; component: string; contentType: string; body: Uint8Array }
   | {

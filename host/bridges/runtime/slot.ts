@@ -70,7 +70,9 @@ export class Slot {
   private readonly endedImages = new Map<string, Image>()
   private readonly emitterPositions = new Map<string, unknown>()
   private readonly context: SlotContext
-  private readonly compute: ComputeLink
+  private compute: ComputeLink
+  /** Lets checkpoints begin again. */
+  private unhold: () => void = () => undefined
   private permissions: Permissions
   private epoch = 0
   /** The last epoch that is stored. */
@@ -280,28 +282,63 @@ export class Slot {
     this.isDirty = true
     this.timer = setTimeout(() => {
       this.timer = null
-      this.checkpoint().catch((thrown) => {
+      this.inTurn(undefined, false).catch((thrown) => {
         if (!this.dropped) this.report(SpqrError.from(thrown))
         this.dirty()
       })
     }, this.spec.checkpointEveryMs)
   }
 
-  /** Takes a checkpoint of what flows now. @throws SpqrError */
+  /** Takes a checkpoint of what flows now, with the state of every operator. @throws SpqrError */
   checkpoint(savepoint?: string): Promise<CheckpointSummary> {
-    const next = this.queue.catch(() => undefined).then(() => this.begin(savepoint))
+    return this.inTurn(savepoint, true)
+  }
+
+  private inTurn(savepoint: string | undefined, whole: boolean): Promise<CheckpointSummary> {
+    const next = this.queue.catch(() => undefined).then(() => this.begin(savepoint, whole))
     this.queue = next
     return next
   }
 
-  private begin(savepoint?: string): Promise<CheckpointSummary> {
+  /**
+   * Takes a checkpoint of a paused pipeline, and holds back the next one until `relocate`.
+   * @throws SpqrError INVALID_STATE where an emitter does not deliver in time: nothing is held back then
+   */
+  quiesce(withinMs: number): Promise<CheckpointSummary> {
+    let late = false
+    const taken = this.queue.catch(() => undefined).then(() => this.begin(undefined, true))
+    const held = (): Promise<void> => (late ? Promise.resolve() : new Promise((free) => (this.unhold = free)))
+    this.queue = taken.then(held)
+    return new Promise((done, failed) => {
+      const timer = setTimeout(() => {
+        late = true
+        const message = `Cannot move pipeline "${this.spec.id}": it does not come to rest, an emitter is slow; try again later`
+        failed(new SpqrError('INVALID_STATE', message, { retriable: true }))
+      }, withinMs)
+      taken.then(done, failed).finally(() => clearTimeout(timer))
+    })
+  }
+
+  /** Operators run on another worker from now on, by rings of their own. Only after `quiesce`. */
+  relocate(compute: ComputeLink): void {
+    this.compute = compute
+    for (const pump of this.sources.values()) {
+      pump.relocate()
+      this.context.schedule(pump)
+    }
+    for (const pump of this.emitters.values()) pump.relocate()
+    this.unhold()
+  }
+
+  /** @param whole with barriers, whatever the delivery: somebody goes on from it */
+  private begin(savepoint: string | undefined, whole: boolean): Promise<CheckpointSummary> {
     if (this.dropped || this.completed) throw new SpqrError('INVALID_STATE', `Pipeline "${this.spec.id}" does not run`)
     this.isDirty = false
     if (this.timer) clearTimeout(this.timer)
     this.timer = null
     const epoch = ++this.epoch
     // At most once: what was read counts as done, so no barrier need flow.
-    if (this.spec.delivery === 'at-most-once') return this.commit(epoch, {}, [], false, savepoint)
+    if (this.spec.delivery === 'at-most-once' && !whole) return this.commit(epoch, {}, [], false, savepoint)
     const running = [...this.sources.values()].filter((pump) => !pump.ended)
     return new Promise((done, failed) => {
       const operators = this.spec.operators.filter((o) => !this.endedImages.has(o))
@@ -442,7 +479,10 @@ export class Slot {
       const { sequence, sinceFlush, ended, digest, globals, memory } = image
       meta.operators[component] = { sequence, sinceFlush, ended }
       // A completed pipeline runs again only from its start: no state is worth keeping.
-      if (!completed) snapshots.push({ component, instance: 0, digest, globals, memory })
+      if (completed) continue
+      // The memory is given away; that of an operator that has ended is needed for every later checkpoint.
+      const given = this.endedImages.has(component) ? memory.slice() : memory
+      snapshots.push({ component, instance: 0, digest, globals, memory: given })
     }
     const { tenant, id, revision, delivery } = this.spec
     const summary = await this.context.transport.commit({

@@ -42,7 +42,7 @@ export class SourcePump {
   paused = true
   private readonly owner: PumpOwner
   private readonly rate: Rate
-  private readonly writer: ChannelWriter
+  private writer: ChannelWriter
   private chunk: Chunk | null = null
   private chunkAt = 0
   private words: Int32Array = new Int32Array(0)
@@ -57,7 +57,21 @@ export class SourcePump {
     this.source = source
     this.counters = counters
     this.owner = owner
-    this.writer = new ChannelWriter(RING_BYTES, (memory) => owner.announceRing(spec.channel, memory))
+    this.writer = this.newWriter()
+  }
+
+  /** Another worker reads from now on, out of a ring of its own; nothing is left in the one before. */
+  relocate(): void {
+    this.writer = this.newWriter()
+    this.blocked = false
+    if (!this.ended) return
+    // Whoever reads now has not seen the end.
+    this.ended = false
+    this.endMark = true
+  }
+
+  private newWriter(): ChannelWriter {
+    return new ChannelWriter(RING_BYTES, (memory) => this.owner.announceRing(this.spec.channel, memory))
   }
 
   /** The compute worker made room. */
