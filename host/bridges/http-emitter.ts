@@ -27,6 +27,8 @@ const BATCH_BYTES_MAX = 4 << 20
 const WAITING_BYTES_MAX = 8 << 20
 /** Of an answer so much is shown. */
 const ANSWER_BYTES_SHOWN = 200
+/** Shorter parts of what was sent are no secrets. */
+const SECRET_LENGTH_MIN = 6
 const ANSWER_BYTES_MAX = 64 << 10
 /** Ours to set. */
 const OWN_HEADERS = ['host', 'content-length', 'transfer-encoding', 'connection', 'upgrade', 'expect', 'te', 'trailer']
@@ -237,7 +239,7 @@ export class HttpEmitter implements Emitter {
       request.on('close', () => clearTimeout(timer))
       request.on('response', (response) => {
         readAnswer(response).then((text) => {
-          const refusal = judge(response.statusCode ?? 0, text)
+          const refusal = judge(response.statusCode ?? 0, this.#withoutSecrets(text))
           if (refusal) fail(refusal)
           else done()
         }, fail)
@@ -246,9 +248,19 @@ export class HttpEmitter implements Emitter {
     })
   }
 
-  /** Without what may be secret in it. */
+  /** Without what may be secret in it: a path is, of many hooks. */
   get #shownUrl(): string {
-    return `${this.#url.origin}${this.#url.pathname}`
+    return this.#url.origin
+  }
+
+  /** What the other side says may repeat what it was sent. */
+  #withoutSecrets(text: string): string {
+    const { pathname, search } = this.#url
+    const sent = Object.values(this.#settings.headers ?? {}).flatMap((value) => [value, ...value.split(/[\s,;:=]+/)])
+    return [...sent, pathname, search.slice(1)]
+      .filter((part) => part.length >= SECRET_LENGTH_MIN)
+      .sort((a, b) => b.length - a.length)
+      .reduce((shown, part) => shown.replaceAll(part, '…'), text)
   }
 }
 

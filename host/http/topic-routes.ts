@@ -11,7 +11,12 @@ const JSON_HEADERS = { 'content-type': 'application/json' }
 const LIMIT = 100
 
 export function topicRoutes(app: Hono, host: Host): void {
-  app.get('/topics', async (c) => c.json({ items: await host.transport.listTopics(c.req.query('prefix') ?? '') }))
+  app.get('/topics', async (c) => {
+    const prefix = c.req.query('prefix') ?? ''
+    const items = await host.transport.listTopics(prefix)
+    const bytes = c.req.query('bytes') === 'true' ? await host.transport.topicBytes?.(prefix) : undefined
+    return c.json({ items: bytes ? items.map((topic) => ({ ...topic, bytes: bytes.get(topic.name) ?? 0 })) : items })
+  })
 
   app.post('/topics', async (c) => c.json(await host.transport.createTopic((await c.req.json()) as TopicSpec), 201))
 

@@ -3,7 +3,7 @@
 
 import { availableParallelism } from 'node:os'
 import { SpqrError } from '../../schemas/errors.ts'
-import { deadLetterTopic, ingestTopic, topicName } from '../../schemas/names.ts'
+import { deadLetterTopic, ingestTopic, reachableTopic, topicName } from '../../schemas/names.ts'
 import type { Plan } from '../../schemas/plan.ts'
 import type { TenantSpec } from '../../schemas/tenant.ts'
 import type { FromBridge } from '../bridges/runtime/messages.ts'
@@ -111,6 +111,8 @@ export class Host implements PipelineOwner {
 
   /** Bounds, grants and secrets of a tenant, from now on; secrets for what starts or changes later. */
   putTenant(spec: TenantSpec): void {
+    // What cannot be read is refused here, not where it would be used.
+    if (spec.grants) this.permissions.narrow(spec.grants)
     this.tenants.put(spec)
     this.workers.bridge.post({ type: 'grants', tenant: spec.id, grants: spec.grants })
   }
@@ -208,7 +210,9 @@ export class Host implements PipelineOwner {
       const own = [topicName(tenant, deadLetterTopic(id)), topicName(tenant, ingestTopic(id, ''))]
       for (const name of own) {
         for (const topic of await this.transport.listTopics(name)) {
-          if (topic.name === name || name.endsWith('.')) await this.transport.deleteTopic(topic.name)
+          // A topic below a pipeline's name that is not of one of its sources is somebody's own.
+          const isOfSource = name.endsWith('.') && !topic.name.slice(name.length).includes('.')
+          if (topic.name === name || isOfSource) await this.transport.deleteTopic(topic.name)
         }
       }
       this.events.close(tenant, id)
@@ -440,7 +444,10 @@ export class Host implements PipelineOwner {
     if (split >= 0) throw notHere(`/components/${split}/parallelism`, 'this host runs one instance of each operator')
     if (plan.isolation === 'process') throw notHere('/isolation', 'this host has no isolation "process"; use "thread"')
     const { grants, secrets } = this.tenants.get(plan.tenant).spec
-    return resolveSettings(plan, grants ? this.permissions.narrow(grants) : this.permissions, secrets)
+    const permissions = grants ? this.permissions.narrow(grants) : this.permissions
+    const resolved = resolveSettings(plan, permissions, secrets)
+    requireOwnTopics(resolved, permissions, (id) => this.tenants.has(id))
+    return resolved
   }
 
   private highestBlock(pipeline: PipelineControl): number {
@@ -575,6 +582,19 @@ function inDocument(plan: Plan, thrown: unknown): SpqrError {
   })
   const { code, message, retriable, extra } = error
   return issues ? new SpqrError(code, message, { issues, retriable, extra, cause: thrown }) : error
+}
+
+/** A name that came out of `${env:…}` is looked at here for the first time. */
+function requireOwnTopics(plan: Plan, permissions: Permissions, isTenant: (id: string) => boolean): void {
+  plan.components.forEach((component, i) => {
+    if (component.kind === 'operator' || component.type !== 'topic') return
+    for (const field of ['topic', 'group']) {
+      const name = component.settings[field]
+      if (typeof name !== 'string' || (field === 'topic' && permissions.topicAlias(name) !== undefined)) continue
+      if (reachableTopic(plan.tenant, name, isTenant) !== undefined) continue
+      throw notHere(`/components/${i}/settings/${field}`, `the ${field} belongs to another tenant`)
+    }
+  })
 }
 
 function notHere(pointer: string, message: string): SpqrError {

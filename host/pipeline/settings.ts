@@ -8,18 +8,24 @@ import type { Permissions } from '../permissions/permissions.ts'
 interface Names {
   permissions: Permissions
   secrets: Record<string, string>
+  /** It hands what it is given to nobody but where it sends its records. */
+  mayHaveSecrets: boolean
 }
 
 const REFERENCE = /\$\{(env|secret):([A-Za-z_][A-Za-z0-9_.-]*)\}/g
 
 /** The plan with every reference replaced. @throws SpqrError PERMISSION_DENIED, INVALID_DOCUMENT (no such name) */
 export function resolveSettings(plan: Plan, permissions: Permissions, secrets: Record<string, string>): Plan {
-  const names: Names = { permissions, secrets }
+  const names = (mayHaveSecrets: boolean): Names => ({ permissions, secrets, mayHaveSecrets })
   return {
     ...plan,
     components: plan.components.map((component) => ({
       ...component,
-      settings: resolve(component.settings, component.id, names) as Record<string, unknown>,
+      settings: resolve(
+        component.settings,
+        component.id,
+        names(component.kind === 'emitter' && component.type === 'http'),
+      ) as Record<string, unknown>,
     })),
   }
 }
@@ -36,7 +42,12 @@ function resolve(value: unknown, component: string, names: Names): unknown {
   return value
 }
 
-function lookUp(kind: string, name: string, component: string, { permissions, secrets }: Names): string {
+function lookUp(kind: string, name: string, component: string, names: Names): string {
+  const { permissions, secrets, mayHaveSecrets } = names
+  if (kind === 'secret' && !mayHaveSecrets) {
+    const message = `Component "${component}" may not be given the secret ${name}: only an emitter http may`
+    throw new SpqrError('INVALID_DOCUMENT', message)
+  }
   if (kind === 'env') permissions.askedBy(`component "${component}"`).checkEnv(name)
   const found = kind === 'env' ? process.env[name] : secretOf(secrets, name)
   if (found !== undefined) return found

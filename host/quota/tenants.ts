@@ -31,6 +31,11 @@ export class Tenants {
     return this.tenants.get(id) ?? this.put({ id, quotas: {}, secrets: {} })
   }
 
+  /** Whether a manager told of a tenant of this id, `default` aside. */
+  has(id: string): boolean {
+    return id !== DEFAULT_TENANT && this.tenants.has(id)
+  }
+
   put(spec: TenantSpec): Tenant {
     const present = this.tenants.get(spec.id)
     const index = present?.index ?? this.numbers.pop() ?? this.tenants.size

@@ -35,8 +35,9 @@ export interface Partition {
   latest: number
   /** When the oldest row was appended, ms since 1970; 0: to be looked up; Infinity: there is none. */
   oldestAt: number
-  /** Uncompressed bytes of its rows; right only where retention or compaction need it. */
+  /** Uncompressed bytes of its rows; right only where retention or compaction need it, or `isCounted`. */
   bytes: number
+  isCounted: boolean
   /** Of these, added since the last compaction. */
   bytesDirty: number
   /** Small rows added since such were last put together. */
@@ -73,6 +74,7 @@ export class Catalog {
   readonly #trash: Statement
   readonly #deleteOffsets: Statement
   readonly #setLatest: Statement
+  readonly #sum: Statement
 
   constructor(db: Database) {
     this.#insertTopic = db.prepare(
@@ -84,6 +86,7 @@ export class Catalog {
     this.#deletePartitions = db.prepare('delete from partition where topic = ?')
     this.#deleteOffsets = db.prepare('delete from group_offset where topic = ?')
     this.#setLatest = db.prepare('update partition set latest = ? where id = ?')
+    this.#sum = db.prepare('select coalesce(sum(bytes), 0) as bytes from batch where partition = ?')
     this.#load(db)
   }
 
@@ -102,7 +105,6 @@ export class Catalog {
         from partition order by topic, number`,
       )
       .all() as PartitionRow[]
-    const sum = db.prepare('select coalesce(sum(bytes), 0) as bytes from batch where partition = ?')
     for (const row of partitions) {
       const topic = byId.get(row.topic)!
       const latest = Math.max(row.latest, row.last ?? 0)
@@ -110,9 +112,10 @@ export class Catalog {
       partition.latest = latest
       partition.earliest = row.first ?? latest
       partition.mergedTo = latest
+      partition.isCounted = row.first === null
       if (row.first !== null) partition.oldestAt = 0
       if (topic.info.retentionBytes !== undefined || topic.info.compact) {
-        partition.bytes = (sum.get(row.id) as { bytes: number }).bytes
+        this.#count(partition)
         partition.bytesDirty = partition.bytes
       }
       topic.partitions.push(partition)
@@ -157,6 +160,26 @@ export class Catalog {
     const infos: TopicInfo[] = []
     for (const topic of this.#topics.values()) if (topic.info.name.startsWith(prefix)) infos.push(topic.info)
     return infos.sort((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  /** Uncompressed bytes by topic. What stood in the file at start is summed when it is first asked for. */
+  bytes(prefix: string): [topic: string, bytes: number][] {
+    const all: [string, number][] = []
+    for (const { info, partitions } of this.#topics.values()) {
+      if (!info.name.startsWith(prefix)) continue
+      let sum = 0
+      for (const partition of partitions) {
+        if (!partition.isCounted) this.#count(partition)
+        sum += partition.bytes
+      }
+      all.push([info.name, sum])
+    }
+    return all
+  }
+
+  #count(partition: Partition): void {
+    partition.bytes = (this.#sum.get(partition.id) as { bytes: number }).bytes
+    partition.isCounted = true
   }
 
   /** @param spec checked. @throws SpqrError ALREADY_EXISTS */
@@ -237,6 +260,7 @@ function makePartition(id: number, topic: Topic, number: number): Partition {
     latest: 0,
     oldestAt: Number.POSITIVE_INFINITY,
     bytes: 0,
+    isCounted: true,
     bytesDirty: 0,
     smallRows: 0,
     mergedTo: 0,

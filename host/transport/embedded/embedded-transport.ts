@@ -58,6 +58,10 @@ export class EmbeddedTransport implements Transport {
     return this.#log.call('topic', { op: 'topic', name })
   }
 
+  async topicBytes(prefix: string): Promise<Map<string, number>> {
+    return new Map(await this.#log.call('topicBytes', { op: 'topicBytes', prefix }))
+  }
+
   async append(
     topic: string,
     partition: number,

@@ -136,6 +136,8 @@ export class Log {
         return this.#catalog.list(body.prefix)
       case 'topic':
         return this.#catalog.find(body.name)?.info
+      case 'topicBytes':
+        return this.#catalog.bytes(body.prefix)
       case 'read':
         return this.#batches.read(this.#catalog.partition(body.topic, body.partition), body.offset, body.bytesMax)
       case 'offsetOf':

@@ -42,6 +42,7 @@ export type WriteBody =
 export type ReadBody =
   | { op: 'listTopics'; prefix: string }
   | { op: 'topic'; name: string }
+  | { op: 'topicBytes'; prefix: string }
   | { op: 'read'; topic: string; partition: number; offset: number; bytesMax: number }
   | { op: 'offsetOf'; topic: string; partition: number; from: FromBody }
   | { op: 'offsets'; topic: string }
@@ -66,6 +67,7 @@ export interface Results {
   deleteCheckpoints: undefined
   listTopics: TopicInfo[]
   topic: TopicInfo | undefined
+  topicBytes: [topic: string, bytes: number][]
   read: ReadAnswer
   offsetOf: number
   offsets: { partition: number; earliest: number; latest: number }[]
