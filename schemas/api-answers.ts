@@ -131,9 +131,55 @@ export const deadLetterList = list(record)
 export const replayAnswer = v.looseObject({ replayed: count })
 export const ingestAnswer = v.object({ accepted: count })
 
-export const tenantAnswer = v.looseObject({ id: v.string() })
-export const tenantList = list(tenantAnswer)
+const quotaCount = v.optional(v.number())
+const grantList = v.optional(v.array(v.string()))
+export const tenantAnswer = v.object({
+  id: v.string(),
+  createdAt: v.optional(count),
+  quotas: v.record(v.string(), v.number()),
+  /** Absent: what the hosts permit (the tenant `default` unless told otherwise). */
+  permissions: v.optional(
+    v.object({ net: grantList, read: grantList, write: grantList, env: grantList, topic: grantList }),
+  ),
+  /** What it uses now of what is counted; `compileSeconds` of this day (UTC). */
+  used: v.object({
+    pipelines: count,
+    instances: count,
+    memoryMiB: count,
+    operators: count,
+    topicBytes: quotaCount,
+    compileSeconds: v.number(),
+  }),
+})
+export const tenantItem = v.object({ id: v.string(), createdAt: v.optional(count) })
+export const tenantList = list(tenantItem)
 export const tokenAnswer = v.object({ id: v.string(), token: v.string() })
+export const tokenItem = v.object({
+  id: v.string(),
+  scopes: v.array(v.string()),
+  createdAt: count,
+  expiresAt: v.optional(v.string()),
+})
+export const tokenList = list(tokenItem)
+export const secretItem = v.object({ name: v.string(), changedAt: count })
+export const secretList = list(secretItem)
+export const auditItem = v.object({
+  /** Counts up; `after` of the next page, which is older. */
+  number: count,
+  /** ms since 1970 */
+  at: count,
+  tenant: v.string(),
+  /** Id of a token; `admin`: the administrator's; `local`: no token is asked for. */
+  by: v.string(),
+  /** Address that the request came from. */
+  from: v.string(),
+  /** Method and path. */
+  what: v.string(),
+  /** What it made, where the path does not say. */
+  made: v.optional(v.string()),
+  status: count,
+})
+export const auditList = list(auditItem)
 export const hostAnswer = v.looseObject({ id: v.string(), url: v.optional(v.string()) })
 export const hostList = list(hostAnswer)
 
@@ -152,3 +198,8 @@ export type RecordsAnswer = v.InferOutput<typeof recordsAnswer>
 export type RecordsPosted = v.InferOutput<typeof recordsPosted>
 export type IngestAnswer = v.InferOutput<typeof ingestAnswer>
 export type TokenAnswer = v.InferOutput<typeof tokenAnswer>
+export type TenantAnswer = v.InferOutput<typeof tenantAnswer>
+export type TenantItem = v.InferOutput<typeof tenantItem>
+export type TokenItem = v.InferOutput<typeof tokenItem>
+export type SecretItem = v.InferOutput<typeof secretItem>
+export type AuditItem = v.InferOutput<typeof auditItem>

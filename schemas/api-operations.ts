@@ -318,13 +318,33 @@ export const API_OPERATIONS: readonly ApiOperation[] = [
     query: api.noQuery,
     answers: { 200: json(answers.tenantAnswer) },
   },
-  { method: 'delete', path: tenant, summary: 'Remove a tenant with all it owns', query: api.noQuery, answers: noBody },
+  {
+    method: 'delete',
+    path: tenant,
+    summary: 'Remove a tenant; with force also its pipelines',
+    query: api.removeTenantQuery,
+    answers: noBody,
+  },
   {
     method: 'post',
     path: `${tenant}/tokens`,
     summary: 'Make a token; it is shown once',
     body: body(api.tokenBody),
     answers: { 201: json(answers.tokenAnswer) },
+  },
+  {
+    method: 'get',
+    path: `${tenant}/tokens`,
+    summary: 'List tokens, without their values',
+    query: api.listQuery,
+    answers: { 200: json(answers.tokenList) },
+  },
+  {
+    method: 'delete',
+    path: `${tenant}/tokens/{token}`,
+    summary: 'Revoke a token; streams that it opened end',
+    query: api.noQuery,
+    answers: noBody,
   },
   {
     method: 'put',
@@ -346,6 +366,27 @@ export const API_OPERATIONS: readonly ApiOperation[] = [
     summary: 'Keep a secret; it never comes back',
     body: body(api.secretBody),
     answers: noBody,
+  },
+  {
+    method: 'get',
+    path: `${tenant}/secrets`,
+    summary: 'List the names of secrets',
+    query: api.listQuery,
+    answers: { 200: json(answers.secretList) },
+  },
+  {
+    method: 'delete',
+    path: `${tenant}/secrets/{name}`,
+    summary: 'Forget a secret',
+    query: api.noQuery,
+    answers: noBody,
+  },
+  {
+    method: 'get',
+    path: '/v1/audit',
+    summary: 'Who changed what, when, from where; newest first',
+    query: api.listQuery,
+    answers: { 200: json(answers.auditList) },
   },
 
   {

@@ -53,6 +53,8 @@ export const noQuery = closedObject({})
 export const listQuery = closedObject({ limit, after: v.optional(text(512)) })
 export const dryRunQuery = closedObject({ dryRun: v.optional(flag, 'false') })
 export const keepStateQuery = closedObject({ keepState: v.optional(v.literal('required')) })
+/** `force`: with everything that is the tenant's. */
+export const removeTenantQuery = closedObject({ force: v.optional(flag, 'false') })
 export const removeQuery = closedObject({ drain: v.optional(flag, 'false') })
 /** `every`: one record of so many. */
 export const tapQuery = closedObject({
@@ -133,9 +135,27 @@ export const tokenBody = closedObject({
 })
 
 const grants = v.optional(v.pipe(v.array(text(1024)), v.maxLength(1000)))
+const TOPIC_GRANT = /^(?:[A-Za-z0-9._-]{1,180}=>[A-Za-z0-9._-]{1,249}|[A-Za-z0-9._*-]{1,249})$/
+const topicGrants = v.optional(
+  v.pipe(
+    v.array(
+      v.pipe(
+        text(1024),
+        v.check((entry) => TOPIC_GRANT.test(entry), 'must be the name of a topic, a pattern with "*", or alias=>name'),
+      ),
+    ),
+    v.maxLength(1000),
+  ),
+)
 
 /** What a tenant's pipelines may touch, in the words of the host's flags; `topic` also takes `alias=>name`. */
-export const permissionsBody = closedObject({ net: grants, read: grants, write: grants, env: grants, topic: grants })
+export const permissionsBody = closedObject({
+  net: grants,
+  read: grants,
+  write: grants,
+  env: grants,
+  topic: topicGrants,
+})
 
 const quota = v.optional(integer(0, bytesMax))
 
@@ -151,6 +171,9 @@ export const quotasBody = closedObject({
   operators: quota,
   compileSeconds: quota,
 })
+
+/** Fields of `quotasBody`. */
+export const QUOTA_NAMES = Object.keys(quotasBody.entries) as (keyof v.InferOutput<typeof quotasBody>)[]
 
 export const secretBody = closedObject({ value: v.pipe(v.string(), v.maxLength(64 * 1024)) })
 

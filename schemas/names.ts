@@ -35,11 +35,26 @@ export const topicPrefix = (tenant: string): string => topicName(tenant, '')
  */
 export function tenantTopic(tenant: string, fullName: string, tenants: Iterable<string> = []): string | undefined {
   if (tenant === DEFAULT_TENANT) {
+    if (ownerOfTopic(fullName)) return fullName
     for (const other of tenants) if (other !== DEFAULT_TENANT && fullName.startsWith(`${other}.`)) return undefined
     return fullName
   }
   const prefix = topicPrefix(tenant)
-  return fullName.startsWith(prefix) && fullName.length > prefix.length ? fullName.slice(prefix.length) : undefined
+  const isOurs = fullName.startsWith(prefix) && fullName.length > prefix.length
+  return isOurs && !ownerOfTopic(fullName) ? fullName.slice(prefix.length) : undefined
+}
+
+/**
+ * The full name of a topic or consumer group that a tenant names; the way back of `tenantTopic`.
+ * @returns undefined where the name would be another's: of `default` what begins with a tenant's id and a dot; of a tenant
+ * what would be an own topic of a pipeline of `default` that has the tenant's id
+ */
+export function reachableTopic(tenant: string, name: string, isTenant: (id: string) => boolean): string | undefined {
+  const fullName = topicName(tenant, name)
+  if (tenant !== DEFAULT_TENANT) return ownerOfTopic(fullName) ? undefined : fullName
+  if (ownerOfTopic(fullName)) return fullName
+  const dot = fullName.indexOf('.')
+  return dot > 0 && isTenant(fullName.slice(0, dot)) ? undefined : fullName
 }
 
 /** The topic that keeps what a source `http` was given. */

@@ -22,6 +22,7 @@ export function operatorRoutes(app: Hono<Env>, operators: Operators): void {
     checkNames(name, version)
     const wasm = await bodyBytes(c, WASM_BYTES_MAX)
     const { entry, created } = await operators.put(c.get('tenant'), name, version, wasm)
+    c.header('location', `/v1/operators/${entry.name}/${entry.version}`)
     return c.json(describeOperator(entry), created ? 201 : 200)
   })
 
@@ -29,6 +30,7 @@ export function operatorRoutes(app: Hono<Env>, operators: Operators): void {
     queryOf(c, noQuery)
     const input = await jsonBody(c, operatorBody)
     const { entry, created } = await operators.push(c.get('tenant'), input)
+    c.header('location', `/v1/operators/${entry.name}/${entry.version}`)
     return c.json(describeOperator(entry), created ? 201 : 200)
   })
 

@@ -6,6 +6,7 @@ import { upgradeWebSocket } from '@hono/node-server'
 import type { Hono } from 'hono'
 import { noQuery, tapQuery } from '../../schemas/api.ts'
 import { SpqrError } from '../../schemas/errors.ts'
+import { ID_PATTERN, normalId } from '../../schemas/names.ts'
 import { type HostClient, pipelinePath } from '../hosts/host-client.ts'
 import { entryOf, type PipelineContext, pathId, rowOf } from '../pipelines/pipeline-context.ts'
 import type { PipelineEntry } from '../pipelines/pipeline-index.ts'
@@ -19,6 +20,7 @@ export function streamRoutes(app: Hono<Env>, context: PipelineContext): void {
     queryOf(c, noQuery)
     const { host, path } = target(c, context)
     const bytes = await bodyBytes(c, RECORDS_BYTES_MAX)
+    await context.quotas.addTopicBytes(c.get('tenant'), bytes.length)
     const headers: Record<string, string> = {}
     for (const name of ['content-type', 'content-encoding']) {
       const value = c.req.header(name)
@@ -71,7 +73,17 @@ export async function stream(
 ): Promise<Response> {
   const response = await host.forward('GET', path, undefined, { accept: 'text/event-stream', ...headers })
   if (c.req.raw.method === 'HEAD') await response.body?.cancel()
-  return response
+  const { end } = c.get('caller')
+  return end && response.ok && response.body ? endingWith(end, response) : response
+}
+
+/** The same stream, which ends when the token that asked for it does. */
+function endingWith(end: AbortSignal, response: Response): Response {
+  const gate = new TransformStream<Uint8Array, Uint8Array>()
+  const body = response.body as ReadableStream<Uint8Array>
+  // It rejects where the reader goes away, and where the token is over: both end the host's stream, which is all.
+  body.pipeTo(gate.writable, { signal: end }).catch(() => undefined)
+  return new Response(gate.readable, response)
 }
 
 /** The pipeline of the path, where it runs. @throws SpqrError NOT_FOUND; INVALID_STATE where it runs nowhere */
@@ -85,8 +97,12 @@ function target(c: ApiContext, context: PipelineContext): { host: HostClient; pa
   return { host: context.hosts.of(tenant, entry.id), path: pipelinePath(tenant, entry.id) }
 }
 
+/** A component of the path. @throws SpqrError NOT_FOUND: no component can have that id */
 function segment(c: ApiContext, name: string): string {
-  return encodeURIComponent(c.req.param(name)!)
+  const given = c.req.param(name)!
+  const id = normalId(given)
+  if (ID_PATTERN.test(id)) return id
+  throw new SpqrError('NOT_FOUND', `There is no component "${given.slice(0, 80)}".`)
 }
 
 /** The query as it came, with its question mark. */

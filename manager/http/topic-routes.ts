@@ -8,6 +8,7 @@ import { SpqrError } from '../../schemas/errors.ts'
 import {
   isReservedTopic,
   ownerOfTopic,
+  reachableTopic,
   TOPIC_PATTERN,
   tenantTopic,
   topicName,
@@ -33,8 +34,10 @@ export function topicRoutes(app: Hono<Env>, context: PipelineContext): void {
     queryOf(c, noQuery)
     const spec = await jsonBody(c, topicBody)
     refuseReserved(spec.name)
-    const name = topicName(c.get('tenant'), spec.name)
+    const name = reachableTopic(c.get('tenant'), spec.name, context.tenants.isTenant)
+    if (name === undefined) throw foreignName(spec.name)
     const made = await context.hosts.any().json<Topic>('POST', '/topics', JSON.stringify({ ...spec, name }))
+    c.header('location', `/v1/topics/${spec.name}`)
     return c.json({ ...made, name: spec.name }, 201)
   })
 
@@ -44,7 +47,7 @@ export function topicRoutes(app: Hono<Env>, context: PipelineContext): void {
     const prefix = encodeURIComponent(topicPrefix(tenant))
     const { items } = await context.hosts.any().json<{ items: Topic[] }>('GET', `/topics?prefix=${prefix}`)
     const own = items.flatMap((topic) => {
-      const name = tenantTopic(tenant, topic.name)
+      const name = tenantTopic(tenant, topic.name, context.tenants.ids())
       return name === undefined ? [] : [{ ...topic, name }]
     })
     return c.json(page(own, (topic) => topic.name, query))
@@ -52,7 +55,7 @@ export function topicRoutes(app: Hono<Env>, context: PipelineContext): void {
 
   app.get('/v1/topics/:topic', async (c) => {
     queryOf(c, noQuery)
-    const { name, path } = topicOf(c)
+    const { name, path } = topicOf(c, context)
     try {
       return c.json({ ...(await context.hosts.any().json<Topic>('GET', path)), name })
     } catch (error) {
@@ -63,7 +66,7 @@ export function topicRoutes(app: Hono<Env>, context: PipelineContext): void {
 
   app.delete('/v1/topics/:topic', async (c) => {
     queryOf(c, noQuery)
-    const { name, path } = topicOf(c)
+    const { name, path } = topicOf(c, context)
     refuseReserved(name)
     await context.hosts
       .any()
@@ -76,9 +79,10 @@ export function topicRoutes(app: Hono<Env>, context: PipelineContext): void {
 
   app.post('/v1/topics/:topic/records', async (c) => {
     queryOf(c, noQuery)
-    const { name, path } = topicOf(c)
+    const { name, path } = topicOf(c, context)
     refuseReserved(name)
     const bytes = await bodyBytes(c, RECORDS_BYTES_MAX)
+    await context.quotas.addTopicBytes(c.get('tenant'), bytes.length)
     const type = c.req.header('content-type')
     const headers: Record<string, string> = type === undefined ? {} : { 'content-type': type }
     return passOn(c, name, await context.hosts.any().forward('POST', `${path}/records`, bytes, headers))
@@ -93,7 +97,7 @@ export function topicRoutes(app: Hono<Env>, context: PipelineContext): void {
 
 async function records(c: ApiContext, context: PipelineContext, follow = false): Promise<Response> {
   queryOf(c, readRecordsQuery)
-  const { name, path } = topicOf(c)
+  const { name, path } = topicOf(c, context)
   const query = new URLSearchParams(search(c).slice(1))
   if (follow) query.set('follow', 'true')
   const response = await stream(c, context.hosts.any(), `${path}/records${query.size ? `?${query}` : ''}`)
@@ -105,10 +109,18 @@ async function records(c: ApiContext, context: PipelineContext, follow = false):
 }
 
 /** The topic of the path. @throws SpqrError NOT_FOUND where nothing can have that name */
-function topicOf(c: ApiContext): { name: string; path: string } {
+function topicOf(c: ApiContext, { tenants }: PipelineContext): { name: string; path: string } {
   const name = c.req.param('topic')!
-  if (!TOPIC_PATTERN.test(name)) throw new SpqrError('NOT_FOUND', `There is no topic "${name.slice(0, 80)}".`)
-  return { name, path: `/topics/${encodeURIComponent(topicName(c.get('tenant'), name))}` }
+  const full = TOPIC_PATTERN.test(name) ? reachableTopic(c.get('tenant'), name, tenants.isTenant) : undefined
+  if (full === undefined) throw new SpqrError('NOT_FOUND', `There is no topic "${name.slice(0, 80)}".`)
+  return { name, path: `/topics/${encodeURIComponent(full)}` }
+}
+
+function foreignName(name: string): SpqrError {
+  const message = `names that begin with "${name.slice(0, name.indexOf('.') + 1)}" belong to the tenant of that name`
+  return new SpqrError('INVALID_DOCUMENT', `The topic "${name}" would be another tenant's; choose another name.`, {
+    issues: [{ pointer: '/name', message }],
+  })
 }
 
 /** A topic that a pipeline makes on its first write. */

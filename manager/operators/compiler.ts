@@ -30,6 +30,9 @@ interface Job {
   input: CompileRequest
   done: (output: CompileResult) => void
   fail: (error: SpqrError) => void
+  took: (ms: number) => void
+  /** ms of `performance.now()`; 0: it waits. */
+  startedAt: number
 }
 
 const WAITING_MAX = 32
@@ -50,8 +53,11 @@ export class Compiler {
     this.#idleMs = idleMs
   }
 
-  /** @throws SpqrError COMPILE_FAILED with the compiler's diagnostics; BACK_PRESSURE where too many wait */
-  async compile(input: CompileRequest): Promise<Compiled> {
+  /**
+   * @param took is told how many ms the compiler worked on it, also where it failed
+   * @throws SpqrError COMPILE_FAILED with the compiler's diagnostics; BACK_PRESSURE where too many wait
+   */
+  async compile(input: CompileRequest, took: (ms: number) => void = () => undefined): Promise<Compiled> {
     if (this.#waiting.length >= WAITING_MAX) {
       throw new SpqrError('BACK_PRESSURE', `Cannot compile "${input.name}": ${WAITING_MAX} sources wait; try again.`, {
         retriable: true,
@@ -59,7 +65,7 @@ export class Compiler {
       })
     }
     const output = await new Promise<CompileResult>((done, fail) => {
-      this.#waiting.push({ input, done, fail })
+      this.#waiting.push({ input, done, fail, took, startedAt: 0 })
       this.#next()
     })
     if ('wasm' in output) return output
@@ -94,6 +100,7 @@ export class Compiler {
       return
     }
     this.#current = job
+    job.startedAt = performance.now()
     this.#worker ??= this.#start()
     this.#worker.ref()
     this.#worker.postMessage(job.input)
@@ -125,6 +132,7 @@ export class Compiler {
     const job = this.#current
     this.#current = undefined
     this.#worker?.unref()
+    job?.took(performance.now() - job.startedAt)
     job?.done(output)
     this.#next()
   }

@@ -15,20 +15,37 @@ import type { ShippedOperator } from './shipped.ts'
 /** Says who needs a module still, in words that go after "it is used by"; undefined: nobody. */
 export type UsedBy = (tenant: string, digest: string) => Promise<string | undefined>
 
+/** What stands between a tenant and its next operator. */
+export interface OperatorLimits {
+  /** @throws SpqrError QUOTA_EXCEEDED */
+  addOperator<T>(tenant: string, work: () => Promise<T>): Promise<T>
+  /** @throws SpqrError QUOTA_EXCEEDED, BACK_PRESSURE */
+  compile<T>(tenant: string, work: (took: (ms: number) => void) => Promise<T>): Promise<T>
+}
+
 export class Operators {
   readonly registry: OperatorRegistry
   readonly #table: OperatorsTable
   readonly #hosts: Hosts
   readonly #compiler: Compiler
   readonly #usedBy: UsedBy
+  readonly #limits: OperatorLimits
   readonly #serial = new Serial()
 
-  constructor(registry: OperatorRegistry, table: OperatorsTable, hosts: Hosts, compiler: Compiler, usedBy: UsedBy) {
+  constructor(
+    registry: OperatorRegistry,
+    table: OperatorsTable,
+    hosts: Hosts,
+    compiler: Compiler,
+    usedBy: UsedBy,
+    limits: OperatorLimits,
+  ) {
     this.registry = registry
     this.#table = table
     this.#hosts = hosts
     this.#compiler = compiler
     this.#usedBy = usedBy
+    this.#limits = limits
   }
 
   /** Registers what the store holds and what comes with the product; a shipped module that is new here is admitted. */
@@ -88,7 +105,10 @@ export class Operators {
         if (existing.digest === digest) return { entry: existing, created: false }
         throw taken(name, version, 'other bytes')
       }
-      return { entry: await this.#keep(tenant, { name, version }, digest, { wasm, sourceMap: null }), created: true }
+      const entry = await this.#limits.addOperator(tenant, () =>
+        this.#keep(tenant, { name, version }, digest, { wasm, sourceMap: null }),
+      )
+      return { entry, created: true }
     })
   }
 
@@ -105,9 +125,12 @@ export class Operators {
         if (existing.source === source && sameManifest(existing, manifest)) return { entry: existing, created: false }
         throw taken(name, version, 'another source')
       }
-      const compiled = await this.#compiler.compile(input)
-      const digest = createHash('sha256').update(compiled.wasm).digest('hex')
-      return { entry: await this.#keep(tenant, { name, version, source }, digest, compiled), created: true }
+      const entry = await this.#limits.addOperator(tenant, async () => {
+        const compiled = await this.#limits.compile(tenant, (took) => this.#compiler.compile(input, took))
+        const digest = createHash('sha256').update(compiled.wasm).digest('hex')
+        return this.#keep(tenant, { name, version, source }, digest, compiled)
+      })
+      return { entry, created: true }
     })
   }
 
@@ -123,6 +146,15 @@ export class Operators {
       this.#table.delete({ tenant, name, version, digest: entry.digest })
       this.registry.remove(tenant, entry)
     })
+  }
+
+  /** Removes everything that a tenant pushed, when no pipeline of it is left. */
+  removeAll(tenant: string): void {
+    for (const entry of this.registry.pushed(tenant)) {
+      const { name, version, digest } = entry
+      this.#table.delete({ tenant, name, version, digest })
+      this.registry.remove(tenant, entry)
+    }
   }
 
   /** @throws SpqrError NOT_FOUND, saying which versions there are */

@@ -48,6 +48,18 @@ export class OperatorRegistry {
     this.generation++
   }
 
+  /** Versions that the tenant pushed. */
+  count(tenant: string): number {
+    let count = 0
+    for (const versions of this.#pushed.get(tenant)?.values() ?? []) count += versions.length
+    return count
+  }
+
+  /** What the tenant pushed. */
+  pushed(tenant: string): OperatorEntry[] {
+    return [...(this.#pushed.get(tenant)?.values() ?? [])].flat()
+  }
+
   isShipped(name: string): boolean {
     return this.#shipped.has(name)
   }

@@ -130,12 +130,18 @@ async function apply(
   const plan = draft.plan(row.revision + 1)
   if (before.forkOf !== undefined) plan.forkOf = before.forkOf
   const text = JSON.stringify(plan)
+  const release = context.quotas.reserve(plan)
   let placed: Placed = { state: 'stopped' }
   // A stopped pipeline gets the plan when it is resumed; so does one that no host could start.
   if (entry.wanted !== 'stopped' && !entry.failure) {
     const host = context.hosts.of(tenant, id)
-    await host.ensure(plan.components)
-    placed = await host.put(plan, text, { keepState, paused: entry.wanted === 'paused' })
+    try {
+      await host.ensure(plan.components)
+      placed = await host.put(plan, text, { keepState, paused: entry.wanted === 'paused' })
+    } catch (error) {
+      release()
+      throw error
+    }
   }
   // Only now: a plan that the host refused must not come back after a crash.
   const modules = moduleUses(plan, row.modules)

@@ -71,6 +71,7 @@ export async function place(
   const { tenant, id } = row
   const host = context.hosts.of(tenant, id)
   const { document: _document, plan: _plan, ...summary } = row
+  const release = context.quotas.reserve(plan)
   const entry: PipelineEntry = { ...summary, busy: 'starting', placed: true }
   context.index.set(entry)
   let placing: Promise<Placed> | undefined
@@ -89,6 +90,7 @@ export async function place(
     return { entry, placed }
   } catch (error) {
     await undo(context, host, row, placing)
+    release()
     throw error
   }
 }

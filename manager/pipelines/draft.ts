@@ -4,9 +4,11 @@
 import { checkDocument } from '../../schemas/check-document.ts'
 import type { PipelineDocument } from '../../schemas/document.ts'
 import { type Issue, SpqrError } from '../../schemas/errors.ts'
+import { DEFAULT_TENANT } from '../../schemas/names.ts'
 import type { Plan } from '../../schemas/plan.ts'
 import { planOf } from '../../schemas/plan-of.ts'
 import type { Locate } from '../../schemas/read-document.ts'
+import { secretProblems } from '../tenants/secret-uses.ts'
 import type { PipelineContext } from './pipeline-context.ts'
 
 export interface Draft {
@@ -28,6 +30,8 @@ export function draftOf(context: PipelineContext, tenant: string, value: unknown
   const checked = checkDocument(value, context.catalogs.of(tenant), { locate })
   if (checked.issues) throw invalid(checked.issues)
   const { document, warnings, resolved } = checked
+  const problems = tenantProblems(context, tenant, document)
+  if (problems.length) throw invalid(problems.map((issue) => ({ ...issue, ...locate?.(issue.pointer) })))
   return {
     tenant,
     id: document.id,
@@ -36,6 +40,16 @@ export function draftOf(context: PipelineContext, tenant: string, value: unknown
     warnings,
     plan: (revision) => planOf(tenant, document, resolved, revision),
   }
+}
+
+/** What the document is right in, but not this tenant's to say. */
+function tenantProblems(context: PipelineContext, tenant: string, document: PipelineDocument): Issue[] {
+  const issues = secretProblems(document, (name) => context.tenants.hasSecret(tenant, name))
+  if (tenant !== DEFAULT_TENANT && document.id === 'ingest') {
+    // Its dead letters would have the name that a pipeline of "default" gives to what a source takes in.
+    issues.push({ pointer: '/id', message: '"ingest" names topics; choose another id' })
+  }
+  return issues
 }
 
 export function invalid(issues: Issue[]): SpqrError {

@@ -2,7 +2,7 @@
 // Runs on: control.
 
 import { SpqrError } from '../../schemas/errors.ts'
-import type { StartFrom } from '../../schemas/plan.ts'
+import type { Plan, StartFrom } from '../../schemas/plan.ts'
 import { type HostClient, type Placed, pipelinePath } from '../hosts/host-client.ts'
 import type { PipelineRow, Wanted } from '../store/pipelines-table.ts'
 import { entryOf, type PipelineContext, rowOf } from './pipeline-context.ts'
@@ -24,7 +24,8 @@ export function resumePipeline(context: PipelineContext, tenant: string, id: str
     // The host may not have the present plan: it was not there when it changed, or lost it with a restart.
     let state = 'paused'
     if (entry.wanted === 'stopped' || entry.failure || !entry.placed) {
-      state = (await start(host, entry, rowOf(context, tenant, id))).state
+      const row = rowOf(context, tenant, id)
+      state = (await withinQuotas(context, entry, row, () => start(host, entry, row))).state
     }
     if (state !== 'running') await host.json('POST', `${pipelinePath(tenant, id)}/resume`)
     setWanted(context, entry, 'running')
@@ -49,7 +50,8 @@ export function restartPipeline(
   from: StartFrom,
 ): Promise<PipelineEntry> {
   return inTurn(context, tenant, id, async (entry, host) => {
-    await start(host, entry, rowOf(context, tenant, id), from)
+    const row = rowOf(context, tenant, id)
+    await withinQuotas(context, entry, row, () => start(host, entry, row, from))
     setWanted(context, entry, 'running')
   })
 }
@@ -81,6 +83,18 @@ export async function finishRemoval(
   await host.json('DELETE', `${pipelinePath(tenant, id)}${drain ? '?drain=true' : ''}`)
   context.store.pipelines.delete(tenant, id)
   context.index.delete(tenant, id)
+  context.quotas.forget(tenant, id)
+}
+
+/** A stopped pipeline uses nothing, so that its start may be more than its tenant may have. */
+function withinQuotas<T>(
+  context: PipelineContext,
+  entry: PipelineEntry,
+  row: PipelineRow,
+  work: () => Promise<T>,
+): Promise<T> {
+  if (entry.wanted !== 'stopped' || !context.tenants.enforced) return work()
+  return context.quotas.resume(JSON.parse(row.plan) as Plan, work)
 }
 
 /** Sends the plan that is kept. */

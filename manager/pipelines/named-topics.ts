@@ -3,7 +3,7 @@
 
 import type { PipelineDocument } from '../../schemas/document.ts'
 import { type Issue, SpqrError } from '../../schemas/errors.ts'
-import { ownerOfTopic, topicName } from '../../schemas/names.ts'
+import { DEFAULT_TENANT, ownerOfTopic, reachableTopic } from '../../schemas/names.ts'
 import type { Locate } from '../../schemas/read-document.ts'
 import { type Draft, invalid } from './draft.ts'
 import type { PipelineContext } from './pipeline-context.ts'
@@ -17,6 +17,8 @@ interface Named {
 export async function requireTopics(context: PipelineContext, draft: Draft, locate?: Locate): Promise<void> {
   const named = namedTopics(draft.document)
   if (named.length === 0) return
+  const foreign = foreignGroups(context, draft)
+  if (foreign.length) throw invalid(foreign.map((issue) => ({ ...issue, ...locate?.(issue.pointer) })))
   const missing = await Promise.all(named.map(({ topic }) => isMissing(context, draft.tenant, topic)))
   const issues = named
     .filter((_, i) => missing[i])
@@ -47,10 +49,33 @@ async function isMissing(context: PipelineContext, tenant: string, topic: string
   const owner = ownerOfTopic(topic)
   if (owner && context.index.get(tenant, owner.pipeline)) return false
   try {
-    await context.hosts.any().json('GET', `/topics/${encodeURIComponent(topicName(tenant, topic))}`)
+    const fullName = aliased(context, tenant, topic) ?? reachableTopic(tenant, topic, context.tenants.isTenant)
+    // Another tenant's is as if it were not there.
+    if (fullName === undefined) return true
+    await context.hosts.any().json('GET', `/topics/${encodeURIComponent(fullName)}`)
     return false
   } catch (error) {
     if (error instanceof SpqrError && error.code === 'NOT_FOUND') return true
     throw error
   }
+}
+
+/** What a granted alias stands for. */
+function aliased(context: PipelineContext, tenant: string, topic: string): string | undefined {
+  for (const grant of context.tenants.get(tenant).permissions?.topic ?? []) {
+    const [alias, target] = grant.split('=>')
+    if (target !== undefined && alias === topic) return target
+  }
+  return undefined
+}
+
+/** Groups of `default` that begin as another tenant's do. */
+function foreignGroups(context: PipelineContext, { tenant, document }: Draft): Issue[] {
+  if (tenant !== DEFAULT_TENANT) return []
+  return document.components.flatMap(({ settings }, i) => {
+    const group = settings?.group
+    if (typeof group !== 'string' || reachableTopic(tenant, group, context.tenants.isTenant) !== undefined) return []
+    const message = `groups that begin with "${group.slice(0, group.indexOf('.') + 1)}" belong to the tenant of that name`
+    return [{ pointer: `/components/${i}/settings/group`, message }]
+  })
 }

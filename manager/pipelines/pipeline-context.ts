@@ -8,6 +8,8 @@ import type { Catalogs } from '../operators/catalogs.ts'
 import type { Serial } from '../serial.ts'
 import type { ControlStore } from '../store/control-store.ts'
 import type { PipelineRow } from '../store/pipelines-table.ts'
+import type { QuotaKeeper } from '../tenants/quotas.ts'
+import type { Tenants } from '../tenants/tenants.ts'
 import type { PipelineEntry, PipelineIndex } from './pipeline-index.ts'
 
 export interface PipelineContext {
@@ -15,6 +17,8 @@ export interface PipelineContext {
   readonly hosts: Hosts
   readonly catalogs: Catalogs
   readonly index: PipelineIndex
+  readonly tenants: Tenants
+  readonly quotas: QuotaKeeper
   /** Changes of one pipeline, one after the other; keys are of `keyOf`. */
   readonly serial: Serial
 }

@@ -5,14 +5,22 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'libsql'
 import { SpqrError } from '../../schemas/errors.ts'
+import { AuditTable } from './audit-table.ts'
 import { OperatorsTable } from './operators-table.ts'
 import { PipelinesTable } from './pipelines-table.ts'
 import { MIGRATIONS } from './schema.ts'
+import { SecretsTable } from './secrets-table.ts'
+import { TenantsTable } from './tenants-table.ts'
+import { TokensTable } from './tokens-table.ts'
 
 export class ControlStore {
   readonly folder: string
   readonly pipelines: PipelinesTable
   readonly operators: OperatorsTable
+  readonly tenants: TenantsTable
+  readonly tokens: TokensTable
+  readonly secrets: SecretsTable
+  readonly audit: AuditTable
   readonly #db: Database.Database
 
   /**
@@ -31,6 +39,10 @@ export class ControlStore {
       migrate(this.#db, folder)
       this.pipelines = new PipelinesTable(this.#db)
       this.operators = new OperatorsTable(this.#db)
+      this.tenants = new TenantsTable(this.#db)
+      this.tokens = new TokensTable(this.#db)
+      this.secrets = new SecretsTable(this.#db)
+      this.audit = new AuditTable(this.#db)
     } catch (error) {
       this.#db.close()
       throw error

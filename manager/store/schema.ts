@@ -38,4 +38,48 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (tenant, name, version)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- Tenants besides "default", which has a row once something of it was set. Permissions are null where the hosts alone
+  -- decide; a tenant whose removal has begun stays "removing" until everything of it is gone.
+  CREATE TABLE tenants (
+    id TEXT NOT NULL PRIMARY KEY,
+    state TEXT NOT NULL,
+    quotas TEXT NOT NULL,
+    permissions TEXT,
+    compile_day TEXT NOT NULL DEFAULT '',
+    compile_ms INTEGER NOT NULL DEFAULT 0,
+    created_at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  -- Only the SHA-256 of a token: it cannot be had back from here.
+  CREATE TABLE tokens (
+    id TEXT NOT NULL PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    hash BLOB NOT NULL,
+    scopes TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER
+  ) STRICT, WITHOUT ROWID;
+
+  -- Sealed with a key that is not in this file.
+  CREATE TABLE secrets (
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    sealed BLOB NOT NULL,
+    changed_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, name)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE audit (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    tenant TEXT NOT NULL,
+    by TEXT NOT NULL,
+    address TEXT NOT NULL,
+    what TEXT NOT NULL,
+    made TEXT,
+    status INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX audit_tenant ON audit(tenant, number);
+  `,
 ]

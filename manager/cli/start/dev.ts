@@ -12,6 +12,7 @@ import { COMPILER_FILES, productVersion, SHIPPED_FOLDER } from '../product.ts'
 import { addKafkaOptions, type KafkaOptions, kafkaOf } from './kafka-options.ts'
 import { addPermissionOptions, permissionsOf } from './permission-options.ts'
 import { addSamples, type Samples } from './samples.ts'
+import { takeEnvironmentSecrets } from './secrets-of-environment.ts'
 
 interface DevOptions extends KafkaOptions {
   port: string
@@ -37,6 +38,7 @@ export function register(program: Command): void {
 async function dev(options: DevOptions): Promise<void> {
   const started = performance.now()
   const permissions = permissionsOf(options)
+  const secrets = takeEnvironmentSecrets((line) => process.stderr.write(`${line}\n`))
   const dataDir = resolve(options.data)
   mkdirSync(dataDir, { recursive: true })
   const store = ControlStore.open(dataDir)
@@ -54,6 +56,7 @@ async function dev(options: DevOptions): Promise<void> {
     shippedFolder: SHIPPED_FOLDER,
     compiler: COMPILER_FILES,
     version: productVersion(),
+    ...secrets,
     log: (line) => process.stderr.write(`${line}\n`),
   })
   const listening = await serve({ fetch: manager.fetch, port: Number(options.port) }).catch(async (error) => {
@@ -80,7 +83,7 @@ async function dev(options: DevOptions): Promise<void> {
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
   await manager.started
-  samples = options.empty ? undefined : await addSamples(manager.fetch, listening.url)
+  samples = options.empty ? undefined : await addSamples(manager.fetch, listening.url, secrets.adminToken)
   process.stdout.write(
     `SPQR ${productVersion()} is ready at ${listening.url} (${Math.round(performance.now() - started)} ms)\n`,
   )

@@ -26,10 +26,11 @@ export interface Samples {
 
 /**
  * Creates those that are not there yet, and lets the replay begin again whenever it is through.
+ * @param adminToken where the manager asks for tokens
  * @returns also where they cannot be made: the hints then say why
  */
-export async function addSamples(fetch: Fetch, url: string): Promise<Samples> {
-  const api = apiOf(fetch, url)
+export async function addSamples(fetch: Fetch, url: string, adminToken?: string): Promise<Samples> {
+  const api = apiOf(fetch, url, adminToken)
   try {
     await api('POST', '/v1/topics', JSON.stringify(TOPIC), ['ALREADY_EXISTS'])
     for (const id of SAMPLES) {
@@ -56,12 +57,12 @@ export async function addSamples(fetch: Fetch, url: string): Promise<Samples> {
 type Api = (method: string, path: string, body?: string, but?: string[]) => Promise<unknown>
 
 /** Asks and answers what came; a problem whose code is in `but` is answered with undefined. */
-function apiOf(fetch: Fetch, url: string): Api {
+function apiOf(fetch: Fetch, url: string, adminToken?: string): Api {
   return async (method, path, body, but = []) => {
-    const type = body?.startsWith('{') ? 'application/json' : 'application/yaml'
-    const response = await fetch(
-      new Request(url + path, { method, body, headers: body === undefined ? {} : { 'content-type': type } }),
-    )
+    const headers: Record<string, string> = {}
+    if (adminToken !== undefined) headers.authorization = `Bearer ${adminToken}`
+    if (body !== undefined) headers['content-type'] = body.startsWith('{') ? 'application/json' : 'application/yaml'
+    const response = await fetch(new Request(url + path, { method, body, headers }))
     const text = await response.text()
     if (response.ok) return text === '' ? undefined : JSON.parse(text)
     const problem = JSON.parse(text) as Problem
