@@ -5,6 +5,7 @@ import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { SpqrError } from '../../schemas/errors.ts'
 import type { QuotaCells } from '../quota/quota-cells.ts'
 import { Doorbell, DoorbellOwner } from '../ring/doorbell.ts'
+import { EarlyRings } from '../ring/early-rings.ts'
 import { Slabs } from './counters.ts'
 import { FairQueue } from './fair-queue.ts'
 import type { LoadedModule } from './instance.ts'
@@ -58,7 +59,7 @@ export class ComputeLoop {
   private readonly listeners: (Listener | undefined)[] = []
   private readonly bridges: BridgeLink[] = []
   /** Rings announced before the pipeline that reads them was made here. */
-  private readonly early = new Map<number, SharedArrayBuffer[]>()
+  private readonly early = new EarlyRings()
   private readonly queue: FairQueue
   private stopped = false
 
@@ -85,7 +86,7 @@ export class ComputeLoop {
         status.turn(index, pipeline.key)
         if (pipeline.dropped) continue
         const fuelBefore = pipeline.fuelUsed
-        const more = pipeline.advance(now + SLICE_MS)
+        const more = advance(pipeline, now + SLICE_MS)
         lastWork = performance.now()
         status.worked(index, lastWork - now)
         this.queue.used(pipeline, lastWork - now, pipeline.fuelUsed - fuelBefore)
@@ -135,11 +136,11 @@ export class ComputeLoop {
 
   private fromBridge(message: BridgeToCompute): void {
     const listener = this.listeners[message.channel]
-    if (listener?.end instanceof RingOutput) {
+    if (listener?.end instanceof RingOutput && listener.pipeline.key === message.pipeline) {
       listener.end.announced(message.memory)
       this.wake(listener.pipeline)
     } else {
-      this.early.set(message.channel, [...(this.early.get(message.channel) ?? []), message.memory])
+      this.early.keep(message.pipeline, message.channel, message.memory)
     }
   }
 
@@ -163,9 +164,14 @@ export class ComputeLoop {
         this.answer(message.request, () => {
           const link = this.bridges[message.bridge]!
           const pipeline = new Pipeline(message.pipeline, message.graph, message.paused, link.context)
-          const changes = pipeline.create(message.images)
-          this.pipelines.set(message.pipeline, pipeline)
-          return { changes }
+          try {
+            const changes = pipeline.create(message.images)
+            this.pipelines.set(message.pipeline, pipeline)
+            return { changes }
+          } catch (thrown) {
+            pipeline.drop()
+            throw thrown
+          }
         })
         return
       case 'change':
@@ -180,6 +186,7 @@ export class ComputeLoop {
         this.answer(message.request, () => {
           this.pipelines.get(message.pipeline)?.drop()
           this.pipelines.delete(message.pipeline)
+          this.early.drop(message.pipeline)
           return undefined
         })
         return
@@ -246,18 +253,28 @@ export class ComputeLoop {
       listen: (channel, pipeline, end) => {
         this.listeners[channel] = { pipeline, end }
         this.bell.watchUpTo(channel)
-        if (end instanceof RingOutput) for (const memory of this.early.get(channel) ?? []) end.announced(memory)
-        this.early.delete(channel)
+        if (end instanceof RingOutput) {
+          for (const memory of this.early.take(pipeline.key, channel)) end.announced(memory)
+        }
         this.wake(pipeline)
       },
       unlisten: (channel) => {
         this.listeners[channel] = undefined
-        this.early.delete(channel)
       },
       signal: (channel) => bell.signal(channel),
       toBridge: (message: ComputeToBridge, transfer = []) => port.postMessage(message, transfer),
       toControl: (message: FromCompute, transfer = []) => this.setup.control.postMessage(message, transfer),
     }
     return { port, bell, context }
+  }
+}
+
+/** What throws in one pipeline ends that one, not the thread and with it all others. */
+function advance(pipeline: Pipeline, untilMs: number): boolean {
+  try {
+    return pipeline.advance(untilMs)
+  } catch (thrown) {
+    pipeline.crashed(thrown)
+    return false
   }
 }

@@ -140,11 +140,11 @@ export type FromCompute =
   | { type: 'tapped'; tap: number; frames: Uint8Array; skipped: number }
 
 export type ComputeToBridge =
-  | { type: 'ring'; channel: number; memory: SharedArrayBuffer }
+  | { type: 'ring'; pipeline: number; channel: number; memory: SharedArrayBuffer }
   | { type: 'image'; pipeline: number; epoch: number; image: Image }
   | { type: 'sunk'; pipeline: number; component: string; epoch: number; end: boolean }
   | { type: 'dirty'; pipeline: number }
 
-export type BridgeToCompute = { type: 'ring'; channel: number; memory: SharedArrayBuffer }
+export type BridgeToCompute = { type: 'ring'; pipeline: number; channel: number; memory: SharedArrayBuffer }
 
 type MessagePortLike = import('node:worker_threads').MessagePort

@@ -244,12 +244,20 @@ export class Pipeline implements NodeOwner, SinkOwner {
   }
 
   failed(node: OperatorNode, fault: Fault): void {
+    this.fail(node.component, new SpqrError(fault.code, `Operator "${node.component}" failed: ${fault.message}`))
+  }
+
+  /** Something of ours threw where nothing may: this pipeline ends, its neighbours go on. */
+  crashed(thrown: unknown): void {
+    this.fail('', SpqrError.from(thrown))
+  }
+
+  private fail(component: string, error: SpqrError): void {
     if (this.failing) return
     this.failing = true
     // The letters that led here are kept.
     this.lettersSink?.step()
-    const error = new SpqrError(fault.code, `Operator "${node.component}" failed: ${fault.message}`)
-    this.context.toControl({ type: 'failed', pipeline: this.key, component: node.component, error: error.toMessage() })
+    this.context.toControl({ type: 'failed', pipeline: this.key, component, error: error.toMessage() })
   }
 
   fault(node: OperatorNode, fault: Fault): void {
@@ -275,7 +283,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
   }
 
   announceRing(channel: number, memory: SharedArrayBuffer): void {
-    this.context.toBridge({ type: 'ring', channel, memory })
+    this.context.toBridge({ type: 'ring', pipeline: this.key, channel, memory })
   }
 
   left(sink: Sink): void {

@@ -24,7 +24,7 @@ export function streamRoutes(app: Hono, host: Host): void {
     let reading: { ready(): void; stop(): void } | undefined
     return eventStream(
       (writer) => {
-        reading = host.readers.tap(pipeline, component, port, every, (frames, skipped) => {
+        const onFrames = (frames: Uint8Array, skipped: number): void => {
           if (skipped > 0) writer.push(eventText(JSON.stringify({ skipped }), { event: 'gap' }))
           const run = new RecordRun(frames)
           let keepsUp = true
@@ -33,7 +33,8 @@ export function streamRoutes(app: Hono, host: Host): void {
           }
           if (left <= 0) writer.close()
           else if (keepsUp) reading?.ready()
-        })
+        }
+        reading = host.readers.tap(pipeline, component, port, every, onFrames, () => writer.close())
         return () => reading?.stop()
       },
       () => reading?.ready(),

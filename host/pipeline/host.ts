@@ -18,7 +18,7 @@ import type { Checkpoint, CheckpointSummary, Transport } from '../transport/tran
 import { Events } from './events.ts'
 import { LoadWatch } from './load-watch.ts'
 import { Modules } from './modules.ts'
-import { Numbers } from './numbers.ts'
+import { type NumberPool, Numbers } from './numbers.ts'
 import { PipelineControl, type PipelineOwner, type PipelineState, type StartTimings } from './pipeline-control.ts'
 import { Readers } from './readers.ts'
 import { resolveSettings } from './settings.ts'
@@ -49,6 +49,10 @@ const BLOCKS_MAX = 1 << 20
 /** Pipelines that stop at the same time when the host does. */
 const STOPS_AT_ONCE = 64
 const STOP_MS_MAX = 8000
+/** Two crashes of a worker within this time, at work for the same pipeline, are that pipeline's. */
+const CRASHES_APART_MS = 60_000
+/** States in which a pipeline has something on the workers. */
+const RUNS: ReadonlySet<PipelineState> = new Set(['running', 'paused', 'draining'])
 
 export class Host implements PipelineOwner {
   readonly workers: Workers
@@ -64,9 +68,17 @@ export class Host implements PipelineOwner {
   private readonly pipelines = new Map<string, PipelineControl>()
   private readonly byKey = new Map<number, PipelineControl>()
   private readonly serial = new Map<string, Promise<unknown>>()
-  private readonly keys = new Numbers('pipelines', PIPELINES_MAX)
+  private nextKey = 1
   private readonly channels = new Numbers('channels', CHANNELS_MAX)
-  private readonly blocks = new Numbers('components', BLOCKS_MAX)
+  private readonly blockNumbers = new Numbers('components', BLOCKS_MAX)
+  /** Counter blocks; what is given back starts from zero for the next. */
+  private readonly blocks: NumberPool = {
+    take: () => this.blockNumbers.take(),
+    giveBack: (block) => {
+      this.workers.clearBlock(block)
+      this.blockNumbers.giveBack(block)
+    },
+  }
   private readonly load: number[]
   private stopping = false
   private readonly loadWatch: LoadWatch
@@ -100,8 +112,11 @@ export class Host implements PipelineOwner {
       transport: () => (log ? { kind: 'embedded', port: log.connect() } : { kind: 'kafka', kafka: options.kafka! }),
       onCompute: (_, message) => this.fromCompute(message),
       onBridge: (message) => this.fromBridge(message),
-      onComputeReplaced: (worker, culprit) => void this.computeReplaced(worker, culprit),
-      onBridgeReplaced: () => void this.restartAll(() => true),
+      onComputeReplaced: (worker, culprit, stuck) => void this.computeReplaced(worker, culprit, stuck),
+      onBridgeReplaced: () => {
+        this.readers.outsLost()
+        void this.restartAll(() => true)
+      },
       onBroken: (error) => broken(error),
       greetings: () => this.modules.messages(),
     })
@@ -175,7 +190,7 @@ export class Host implements PipelineOwner {
       if (before === worker) return
       const { plan } = pipeline
       const { graph } = pipeline.wiring.wire(this.resolve(plan), this.tenants.get(plan.tenant))
-      pipeline.wiring.accept()
+      pipeline.wiring.accept(true)
       try {
         await pipeline.move(worker, graph)
       } catch (thrown) {
@@ -330,8 +345,11 @@ export class Host implements PipelineOwner {
   // Starting
 
   private async create(plan: Plan): Promise<PutResult> {
+    if (this.pipelines.size >= PIPELINES_MAX) {
+      throw new SpqrError('QUOTA_EXCEEDED', `This host has no more than ${PIPELINES_MAX} pipelines`)
+    }
     const compute = this.load.indexOf(Math.min(...this.load))
-    const pipeline = new PipelineControl(this.keys.take(), compute, plan, new Wiring(this.channels, this.blocks), this)
+    const pipeline = new PipelineControl(this.nextKey++, compute, plan, new Wiring(this.channels, this.blocks), this)
     this.load[compute]!++
     this.pipelines.set(keyOf(plan.tenant, plan.id), pipeline)
     this.byKey.set(pipeline.key, pipeline)
@@ -348,15 +366,16 @@ export class Host implements PipelineOwner {
     const timings: StartTimings = { placeMs: 0, instantiateMs: 0 }
     const began = performance.now()
     const resolved = this.resolve(plan)
-    const wired = pipeline.wiring.wire(resolved, this.tenants.get(plan.tenant))
-    this.workers.ensureBlocks(this.highestBlock(pipeline))
     try {
+      const wired = pipeline.wiring.wire(resolved, this.tenants.get(plan.tenant))
+      this.workers.ensureBlocks(this.highestBlock(pipeline))
       const from = await this.checkpointFor(pipeline, plan)
       timings.placeMs = performance.now() - began
       pipeline.moveTo('starting')
       await pipeline.start(wired, from, timings, retry)
-      pipeline.plan = plan
-      pipeline.wiring.accept()
+      // Where it starts from is said once: the next start goes on from its checkpoint.
+      pipeline.plan = { ...plan, fresh: undefined, startFrom: undefined }
+      pipeline.wiring.accept(false)
       return timings
     } catch (thrown) {
       pipeline.wiring.reject()
@@ -394,12 +413,13 @@ export class Host implements PipelineOwner {
       return { state: pipeline.state, warnings: [], timings, changes: [] }
     }
     const began = performance.now()
-    const wired = pipeline.wiring.wire(this.resolve(plan), this.tenants.get(plan.tenant))
-    this.workers.ensureBlocks(this.highestBlock(pipeline))
-    timings.placeMs = performance.now() - began
+    const resolved = this.resolve(plan)
     try {
+      const wired = pipeline.wiring.wire(resolved, this.tenants.get(plan.tenant))
+      this.workers.ensureBlocks(this.highestBlock(pipeline))
+      timings.placeMs = performance.now() - began
       const changes = await pipeline.change(plan, wired, keepState)
-      pipeline.wiring.accept()
+      pipeline.wiring.accept(true)
       timings.instantiateMs = performance.now() - began - timings.placeMs
       return { state: pipeline.state, warnings: [], timings, changes }
     } catch (thrown) {
@@ -414,26 +434,33 @@ export class Host implements PipelineOwner {
     if (plan.startFrom === 'checkpoint' && pipeline.isLive) await pipeline.stop()
     else await pipeline.dropWorkers()
     const timings = await this.startAgain(pipeline, plan)
-    return { state: pipeline.state, warnings: [], timings, changes: [] }
+    const now = this.pipeline(plan.tenant, plan.id)
+    // Written down at once: a crash before the first checkpoint would go on from where it was before.
+    if (now.isLive) await now.takeCheckpoint().catch(() => undefined)
+    return { state: now.state, warnings: [], timings, changes: [] }
   }
 
-  private async startAgain(pipeline: PipelineControl, plan: Plan): Promise<StartTimings> {
-    const { state, reason } = pipeline
+  private async startAgain(before: PipelineControl, plan: Plan): Promise<StartTimings> {
+    // What ended by itself may still be ending.
+    await before.dropWorkers()
+    const next = this.fresh(before, plan)
     try {
-      return await this.start(this.fresh(pipeline, plan), plan, true)
+      const timings = await this.start(next, plan, true)
+      this.readers.restarted(before, next)
+      return timings
     } catch (thrown) {
-      pipeline.moveTo(state)
-      pipeline.reason = reason
+      next.standAs(before, SpqrError.from(thrown).toMessage())
       throw thrown
     }
   }
 
-  /** A control of its own for each start: messages of the one before name another number. */
+  /** A control of its own for each start: messages of the one before name another number, which is never given again. */
   private fresh(before: PipelineControl, plan: Plan): PipelineControl {
     this.byKey.delete(before.key)
-    const next = new PipelineControl(this.keys.take(), before.compute, plan, before.wiring, this)
+    const next = new PipelineControl(this.nextKey++, before.compute, plan, before.wiring, this)
     next.state = before.state
-    this.keys.giveBack(before.key)
+    next.checkpoint = before.checkpoint
+    next.crashedAtMs = before.crashedAtMs
     this.byKey.set(next.key, next)
     this.pipelines.set(keyOf(plan.tenant, plan.id), next)
     return next
@@ -457,23 +484,39 @@ export class Host implements PipelineOwner {
   private forget(pipeline: PipelineControl): void {
     this.pipelines.delete(keyOf(pipeline.plan.tenant, pipeline.plan.id))
     this.byKey.delete(pipeline.key)
-    this.keys.giveBack(pipeline.key)
     this.load[pipeline.compute]!--
-    for (const block of [...pipeline.wiring.counters().values(), pipeline.wiring.lettersCounters()]) {
-      this.workers.slabs.block(block).clear()
-    }
     pipeline.wiring.free()
+    this.readers.gone(pipeline)
+  }
+
+  /** What is held for pipelines: all of it is given back with them. */
+  get held(): { pipelines: number; keys: number; channels: number; blocks: number; readers: number; turns: number } {
+    return {
+      pipelines: this.pipelines.size,
+      keys: this.byKey.size,
+      channels: this.channels.inUse,
+      blocks: this.blockNumbers.inUse,
+      readers: this.readers.size,
+      turns: this.serial.size,
+    }
   }
 
   // Supervision
 
-  private async computeReplaced(worker: number, culprit: number): Promise<void> {
-    const stuck = this.byKey.get(culprit)
-    if (stuck && stuck.compute === worker) {
-      stuck.lost()
-      stuck.failed('', { code: 'OPERATOR_TRAP', message: 'An operator did not come back; its worker was replaced' })
+  private async computeReplaced(worker: number, culprit: number, stuck: boolean): Promise<void> {
+    const suspect = this.byKey.get(culprit)
+    const now = performance.now()
+    if (suspect && suspect.compute === worker) {
+      // A thread that died may have died of anything; of the same pipeline twice it did not by chance.
+      const again = suspect.crashedAtMs !== undefined && now - suspect.crashedAtMs < CRASHES_APART_MS
+      suspect.crashedAtMs = now
+      if (stuck || again) {
+        suspect.lost()
+        const what = stuck ? 'did not come back' : 'ended its worker twice'
+        suspect.failed('', { code: 'OPERATOR_TRAP', message: `An operator ${what}; the worker was replaced` })
+      }
     }
-    await this.restartAll((pipeline) => pipeline.compute === worker && pipeline !== stuck)
+    await this.restartAll((pipeline) => pipeline.compute === worker)
   }
 
   /** Starts again, from their checkpoints, what ran on a thread that died. */
@@ -482,17 +525,22 @@ export class Host implements PipelineOwner {
     for (const pipeline of lost) pipeline.lost()
     for (const pipeline of lost) {
       const { tenant, id } = pipeline.plan
-      await this.inTurn(tenant, id, () => this.startFromCheckpoint(pipeline))
+      await this.inTurn(tenant, id, () => {
+        // Meanwhile it may have been removed, stopped or started again.
+        const isSame = this.pipelines.get(keyOf(tenant, id)) === pipeline && RUNS.has(pipeline.state)
+        return isSame ? this.startFromCheckpoint(pipeline) : Promise.resolve()
+      })
     }
   }
 
   /** Starts again what runs nowhere, or only in part. */
-  private async startFromCheckpoint(pipeline: PipelineControl): Promise<void> {
-    const { plan } = pipeline
-    await pipeline.dropWorkers()
-    const next = this.fresh(pipeline, plan)
+  private async startFromCheckpoint(before: PipelineControl): Promise<void> {
+    await before.dropWorkers()
+    const plan = { ...before.plan, startFrom: undefined, fresh: false, paused: before.wantsPause }
+    const next = this.fresh(before, plan)
     try {
-      await this.start(next, { ...plan, startFrom: undefined, fresh: false, paused: pipeline.wantsPause }, true)
+      await this.start(next, plan, true)
+      this.readers.restarted(before, next)
     } catch (thrown) {
       next.failed('', SpqrError.from(thrown).toMessage())
     }
@@ -528,6 +576,9 @@ export class Host implements PipelineOwner {
         return
       case 'completed':
         this.byKey.get(message.pipeline)?.completed()
+        return
+      case 'left':
+        this.byKey.get(message.pipeline)?.wiring.left(message.channel)
         return
       case 'checkpointed':
         this.byKey.get(message.pipeline)?.checkpointed(message.summary)

@@ -3,7 +3,13 @@
 
 import { SpqrError } from '../../schemas/errors.ts'
 
-export class Numbers {
+export interface NumberPool {
+  /** @throws SpqrError QUOTA_EXCEEDED when all are taken */
+  take(): number
+  giveBack(number: number): void
+}
+
+export class Numbers implements NumberPool {
   private readonly free: number[] = []
   private next = 0
   private readonly limit: number
@@ -14,11 +20,16 @@ export class Numbers {
     this.limit = limit
   }
 
-  /** @throws SpqrError QUOTA_EXCEEDED when all are taken */
+  /** Numbers that are taken. */
+  get inUse(): number {
+    return this.next - this.free.length
+  }
+
   take(): number {
-    const number = this.free.pop() ?? this.next++
+    const number = this.free.pop() ?? this.next
     if (number >= this.limit)
       throw new SpqrError('QUOTA_EXCEEDED', `This host has no more than ${this.limit} ${this.what}`)
+    if (number === this.next) this.next++
     return number
   }
 

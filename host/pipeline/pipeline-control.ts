@@ -56,6 +56,10 @@ export class PipelineControl {
   private readonly owner: PipelineOwner
   /** Both workers have it. */
   private live = false
+  /** Resolves when nothing of it is left on the workers, nor on its way to the transport. */
+  private ending: Promise<void> | null = null
+  /** When a compute worker died while it worked for this pipeline, ms of `performance.now()`. */
+  crashedAtMs: number | undefined
   private pausedByUser: boolean
 
   constructor(key: number, compute: number, plan: Plan, wiring: Wiring, owner: PipelineOwner) {
@@ -94,7 +98,7 @@ export class PipelineControl {
     }
     const started = performance.now()
     const images = from ? imagesOf(from) : []
-    const restore: RestoreFrom | null = from && meta ? { epoch: from.epoch, meta } : null
+    const restore: RestoreFrom | null = from && meta ? { epoch: from.epoch, meta, ended: endedOf(images, wired) } : null
     const { workers } = this.owner
     const transfer = images.map((image) => image.memory.buffer as ArrayBuffer)
     const [bridge, compute] = await Promise.allSettled([
@@ -198,8 +202,13 @@ export class PipelineControl {
   }
 
   /** Frees everything; what no checkpoint covers comes again. */
-  async dropWorkers(): Promise<void> {
+  dropWorkers(): Promise<void> {
     this.live = false
+    this.ending ??= this.dropAll()
+    return this.ending
+  }
+
+  private async dropAll(): Promise<void> {
     const { workers } = this.owner
     await Promise.allSettled([
       workers.compute(this.compute).ask({ type: 'drop', pipeline: this.key }),
@@ -236,9 +245,21 @@ export class PipelineControl {
     if (this.state === 'failed' || this.state === 'stopped') return
     this.reason = { code: error.code, message: error.message, ...(component ? { component } : {}) }
     this.moveTo('failed')
-    void this.dropWorkers()
+    // Part of the ending: who starts or removes it next must not meet our last commit.
+    this.ending = this.dropWorkers()
       .then(() => this.keepFailure())
       .catch((thrown) => this.owner.report(this, SpqrError.from(thrown)))
+  }
+
+  /** Stands where the run before it stood: it could not be started. */
+  standAs(before: PipelineControl, error: ErrorMessage): void {
+    this.plan = before.plan
+    if (before.state === 'stopped' || before.state === 'completed' || before.state === 'failed') {
+      this.moveTo(before.state)
+      this.reason = before.reason
+    } else {
+      this.failed('', error)
+    }
   }
 
   /** Writes down with the last checkpoint that it failed, so that a restart of the host changes nothing. */
@@ -292,9 +313,20 @@ export class PipelineControl {
 
 function bridgesOf(plan: Plan): string {
   const bridges = plan.components.filter((c) => c.kind !== 'operator')
-  const operators = plan.components.filter((c) => c.kind === 'operator').map((c) => c.id)
+  // Another edge is a change for both as well: a barrier under way would wait for ever at an input that it never meets.
+  const operators = plan.components.filter((c) => c.kind === 'operator').map(({ id, from }) => ({ id, from }))
   const { delivery, checkpointEveryMs } = plan
-  return JSON.stringify([delivery, checkpointEveryMs, operators, bridges.map((c) => ({ ...c, from: undefined }))])
+  return JSON.stringify([delivery, checkpointEveryMs, operators, bridges])
+}
+
+/** Images of operators that had ended and are still the same; copies, as the others go to the compute worker. */
+function endedOf(images: Image[], { graph }: Wired): Image[] {
+  return images
+    .filter(
+      (image) =>
+        image.ended && graph.operators.some((o) => o.component === image.component && o.digest === image.digest),
+    )
+    .map((image) => ({ ...image, memory: image.memory.slice() }))
 }
 
 export function summaryOf({ epoch, createdAt, revision, bytes }: Checkpoint): CheckpointSummary {

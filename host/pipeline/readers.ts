@@ -11,6 +11,7 @@ interface TapReader {
   port: number
   every: number
   onFrames: (frames: Uint8Array, skipped: number) => void
+  onEnd: () => void
 }
 
 interface OutReader {
@@ -41,27 +42,59 @@ export class Readers {
     port: number,
     every: number,
     onFrames: TapReader['onFrames'],
+    onEnd: TapReader['onEnd'],
   ): Reading {
     const tap = this.next++
-    this.taps.set(tap, { pipeline, component, port, every, onFrames })
-    // Asked each time: the pipeline may have moved.
-    const compute = (): ComputeThread => this.workers.compute(pipeline.compute)
-    compute().post({ type: 'tap', pipeline: pipeline.key, tap, component, port, every })
+    const reader: TapReader = { pipeline, component, port, every, onFrames, onEnd }
+    this.taps.set(tap, reader)
+    this.post(reader, tap)
+    // The pipeline may be started again meanwhile: the reader knows where it runs.
+    const compute = (): ComputeThread => this.workers.compute(reader.pipeline.compute)
     return {
-      ready: () => compute().post({ type: 'tap-ready', pipeline: pipeline.key, tap }),
+      ready: () => compute().post({ type: 'tap-ready', pipeline: reader.pipeline.key, tap }),
       stop: () => {
         this.taps.delete(tap)
-        compute().post({ type: 'untap', pipeline: pipeline.key, tap })
+        compute().post({ type: 'untap', pipeline: reader.pipeline.key, tap })
       },
     }
   }
 
+  /** Readers that are connected. */
+  get size(): number {
+    return this.taps.size + this.outs.size
+  }
+
   /** The pipeline runs on another worker: its taps are set there. */
   moved(moved: PipelineControl): void {
-    for (const [tap, { pipeline, component, port, every }] of this.taps) {
-      if (pipeline !== moved) continue
-      this.workers.compute(moved.compute).post({ type: 'tap', pipeline: moved.key, tap, component, port, every })
+    for (const [tap, reader] of this.taps) if (reader.pipeline === moved) this.post(reader, tap)
+  }
+
+  /** A pipeline runs again: who taps it goes on. */
+  restarted(before: PipelineControl, now: PipelineControl): void {
+    for (const [tap, reader] of this.taps) {
+      if (reader.pipeline !== before) continue
+      reader.pipeline = now
+      this.post(reader, tap)
     }
+  }
+
+  /** A pipeline is gone: so are those who tap it. */
+  gone(pipeline: PipelineControl): void {
+    for (const [tap, reader] of this.taps) {
+      if (reader.pipeline !== pipeline) continue
+      this.taps.delete(tap)
+      reader.onEnd()
+    }
+  }
+
+  /** The bridge worker died, and with it every subscription. */
+  outsLost(): void {
+    for (const subscription of [...this.outs.keys()]) this.outEnd(subscription)
+  }
+
+  private post({ pipeline, component, port, every }: TapReader, tap: number): void {
+    const compute = this.workers.compute(pipeline.compute)
+    compute.post({ type: 'tap', pipeline: pipeline.key, tap, component, port, every })
   }
 
   tapped(tap: number, frames: Uint8Array, skipped: number): void {

@@ -8,7 +8,7 @@ import type { BridgeSpec } from '../bridges/runtime/messages.ts'
 import { topicOfSource } from '../bridges/runtime/slot-topics.ts'
 import type { EdgeSpec, GraphSpec } from '../compute/messages.ts'
 import type { Tenant } from '../quota/tenants.ts'
-import type { Numbers } from './numbers.ts'
+import type { NumberPool } from './numbers.ts'
 
 /** About 5 ms of guest code for one record; of code that only waits for memory up to 80 ms. */
 const FUEL_PER_RECORD = 100_000_000
@@ -30,13 +30,15 @@ export interface Wired {
 }
 
 export class Wiring {
-  private readonly channels: Numbers
-  private readonly blocks: Numbers
+  private readonly channels: NumberPool
+  private readonly blocks: NumberPool
   private seats = new Map<string, Seat>()
   private readonly letters: Seat
   private pending: Map<string, Seat> | null = null
+  /** Taken out, but their rings are still being emptied: their numbers are in use. */
+  private leaving: Seat[] = []
 
-  constructor(channels: Numbers, blocks: Numbers) {
+  constructor(channels: NumberPool, blocks: NumberPool) {
     this.channels = channels
     this.blocks = blocks
     this.letters = { kind: 'emitter', type: 'topic', channel: channels.take(), counters: blocks.take() }
@@ -131,12 +133,23 @@ export class Wiring {
     return { graph, bridge }
   }
 
-  /** The wired plan runs. */
-  accept(): void {
+  /** The wired plan runs. @param live in place of the one before, whose emitters still deliver: `left` gives those back */
+  accept(live: boolean): void {
     const before = this.seats
     this.seats = this.pending ?? before
     this.pending = null
-    for (const [component, seat] of before) if (this.seats.get(component) !== seat) this.giveBack(seat)
+    if (!live) for (const seat of this.leaving.splice(0)) this.giveBack(seat)
+    for (const [component, seat] of before) {
+      if (this.seats.get(component) === seat) continue
+      if (live && seat.kind === 'emitter' && seat.channel >= 0) this.leaving.push(seat)
+      else this.giveBack(seat)
+    }
+  }
+
+  /** An emitter that was taken out has delivered its last record. */
+  left(channel: number): void {
+    const index = this.leaving.findIndex((seat) => seat.channel === channel)
+    if (index >= 0) this.giveBack(this.leaving.splice(index, 1)[0]!)
   }
 
   /** It does not. */
@@ -146,8 +159,9 @@ export class Wiring {
   }
 
   free(): void {
-    for (const seat of [...this.seats.values(), this.letters]) this.giveBack(seat)
+    for (const seat of [...this.seats.values(), ...this.leaving, this.letters]) this.giveBack(seat)
     this.seats = new Map()
+    this.leaving = []
   }
 
   private seatFor(component: PlanComponent): Seat {

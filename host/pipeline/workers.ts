@@ -25,8 +25,12 @@ export interface WorkersOptions {
   transport: () => TransportAddress
   onCompute: (worker: number, message: FromCompute) => void
   onBridge: (message: FromBridge) => void
-  /** A worker died and another stands in its place, without any pipeline. `culprit`: what it worked on, -1 for nothing. */
-  onComputeReplaced: (worker: number, culprit: number) => void
+  /**
+   * A worker died and another stands in its place, without any pipeline.
+   * @param culprit what it worked on, -1 for nothing
+   * @param stuck it did not move on, and was ended for that
+   */
+  onComputeReplaced: (worker: number, culprit: number, stuck: boolean) => void
   onBridgeReplaced: () => void
   /** A thread cannot even start. */
   onBroken: (error: SpqrError) => void
@@ -51,6 +55,7 @@ export class Workers {
   private bridgeThread!: BridgeThread
   private readonly bridgeBell = makeDoorbell()
   private readonly seen: { heartbeat: number; at: number }[] = []
+  private readonly stuck = new Set<ComputeThread>()
   private readonly watch: NodeJS.Timeout
   private stopping = false
 
@@ -93,6 +98,11 @@ export class Workers {
   /** Microseconds that a compute worker spent on pipelines, modulo 2^32. */
   busyUs(worker: number): number {
     return this.status.busyUs(worker)
+  }
+
+  /** Zeroes a block that nobody writes to any more. */
+  clearBlock(number: number): void {
+    if (Math.floor(number / SLAB_BLOCKS) < this.slabMemories.length) this.slabs.block(number).clear()
   }
 
   async stop(): Promise<void> {
@@ -159,7 +169,7 @@ export class Workers {
       if (Date.now() - born < BORN_DEAD_MS) return this.options.onBroken(cause)
       const culprit = this.status.pipeline(worker)
       this.startCompute(worker)
-      this.options.onComputeReplaced(worker, culprit)
+      this.options.onComputeReplaced(worker, culprit, this.stuck.delete(thread))
     })
   }
 
@@ -180,6 +190,7 @@ export class Workers {
       if (heartbeat !== seen.heartbeat) this.seen[worker] = { heartbeat, at: now }
       else if (now - seen.at > STUCK_MS) {
         this.seen[worker] = { heartbeat, at: now }
+        this.stuck.add(thread)
         void thread.kill()
       }
     })

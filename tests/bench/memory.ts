@@ -142,7 +142,7 @@ export async function throughput(events: string[], { name, settings }: OperatorU
   for (const event of events) buffer.add({ value: Buffer.from(event), timestamp: 1 })
   const words = new Int32Array(buffer.bytes.buffer)
   const writer = new ChannelWriter(1 << 20, (memory) => {
-    bridge.port1.postMessage({ type: 'ring', channel: 1, memory })
+    bridge.port1.postMessage({ type: 'ring', pipeline: 1, channel: 1, memory })
     bell.message()
   })
   const done = new Counters(slab, 512).values

@@ -9,6 +9,7 @@ import type { Status } from '../../compute/status.ts'
 import type { Permissions } from '../../permissions/permissions.ts'
 import type { QuotaCells } from '../../quota/quota-cells.ts'
 import { Doorbell, DoorbellOwner } from '../../ring/doorbell.ts'
+import { EarlyRings } from '../../ring/early-rings.ts'
 import type { Transport } from '../../transport/transport.ts'
 import { EmitterPump } from './emitter-pump.ts'
 import { ingest } from './ingest-api.ts'
@@ -46,7 +47,9 @@ export class BridgeLoop {
   private readonly slots = new Map<number, Slot>()
   private readonly computes: ComputeWorker[] = []
   private readonly pumps: (Pump | undefined)[] = []
-  private readonly early = new Map<number, SharedArrayBuffer[]>()
+  /** Number of the pipeline that each pump belongs to. */
+  private readonly pipelineOf: number[] = []
+  private readonly early = new EarlyRings()
   private readonly queued = new Set<Pump>()
   private readonly subscriptions: Subscriptions
   private readonly context: SlotContext
@@ -64,17 +67,18 @@ export class BridgeLoop {
       quota: setup.quota,
       slabs: this.slabs,
       schedule: (pump) => this.schedule(pump),
-      listen: (channel, pump) => {
+      listen: (channel, pump, pipeline) => {
         this.pumps[channel] = pump
+        this.pipelineOf[channel] = pipeline
         this.bell.watchUpTo(channel)
-        if (pump instanceof EmitterPump) for (const memory of this.early.get(channel) ?? []) pump.announced(memory)
-        this.early.delete(channel)
+        if (!(pump instanceof EmitterPump)) return
+        for (const memory of this.early.take(pipeline, channel)) pump.announced(memory)
+        this.schedule(pump)
       },
       unlisten: (channel) => {
         const pump = this.pumps[channel]
         if (pump) this.queued.delete(pump)
         this.pumps[channel] = undefined
-        this.early.delete(channel)
       },
       toControl: (message) => this.toControl(message),
     }
@@ -114,7 +118,7 @@ export class BridgeLoop {
     const started = performance.now()
     this.bell.takeSignals(this.onSignal)
     for (const pump of this.queued) {
-      const moved = pump.turn()
+      const moved = turnOf(pump)
       if (!moved) this.queued.delete(pump)
       else this.lastWork = started
       if (performance.now() - started > TURN_MS) break
@@ -143,11 +147,11 @@ export class BridgeLoop {
     switch (message.type) {
       case 'ring': {
         const pump = this.pumps[message.channel]
-        if (pump instanceof EmitterPump) {
+        if (pump instanceof EmitterPump && this.pipelineOf[message.channel] === message.pipeline) {
           pump.announced(message.memory)
           this.schedule(pump)
         } else {
-          this.early.set(message.channel, [...(this.early.get(message.channel) ?? []), message.memory])
+          this.early.keep(message.pipeline, message.channel, message.memory)
         }
         return
       }
@@ -209,6 +213,7 @@ export class BridgeLoop {
           await slot.open(message.from)
         } catch (thrown) {
           this.slots.delete(message.pipeline)
+          this.early.drop(message.pipeline)
           await slot.drop()
           throw thrown
         }
@@ -233,6 +238,7 @@ export class BridgeLoop {
       case 'drop': {
         const slot = this.slots.get(message.pipeline)
         this.slots.delete(message.pipeline)
+        this.early.drop(message.pipeline)
         return slot?.drop()
       }
       case 'ingest':
@@ -262,11 +268,21 @@ export class BridgeLoop {
     return {
       port,
       signal: (channel) => bell.signal(channel),
-      announceRing: (channel, ring) => {
-        const message: BridgeToCompute = { type: 'ring', channel, memory: ring }
+      announceRing: (pipeline, channel, ring) => {
+        const message: BridgeToCompute = { type: 'ring', pipeline, channel, memory: ring }
         port.postMessage(message)
         bell.message()
       },
     }
+  }
+}
+
+/** A bridge that throws fails its own pipeline, not the thread and with it every other one. */
+function turnOf(pump: Pump): boolean {
+  try {
+    return pump.turn()
+  } catch (thrown) {
+    pump.crashed(thrown)
+    return false
   }
 }

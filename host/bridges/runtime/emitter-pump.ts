@@ -61,6 +61,11 @@ export class EmitterPump {
     this.channel.announced(memory)
   }
 
+  /** The emitter threw where it may not. */
+  crashed(thrown: unknown): void {
+    this.owner.emitterFailed(this, thrown)
+  }
+
   /** Does the next piece of work. @returns false: there is none that can be done now // hot */
   turn(): boolean {
     const ring = this.channel.ring

@@ -5,6 +5,7 @@ import type { Delivery } from '../../../schemas/document.ts'
 import type { ErrorMessage } from '../../../schemas/errors.ts'
 import type { StartFrom } from '../../../schemas/plan.ts'
 import type { Grants } from '../../../schemas/tenant.ts'
+import type { Image } from '../../compute/messages.ts'
 import type { CheckpointSummary } from '../../transport/transport.ts'
 
 export interface BridgeSourceSpec {
@@ -92,6 +93,8 @@ export type ToBridge =
 export interface RestoreFrom {
   epoch: number
   meta: CheckpointMeta
+  /** Operators that had ended: their images go into every later checkpoint. */
+  ended: Image[]
 }
 
 export type FromBridge =
@@ -99,6 +102,8 @@ export type FromBridge =
   | { type: 'refused'; request: number; error: ErrorMessage }
   | { type: 'failed'; pipeline: number; component: string; error: ErrorMessage }
   | { type: 'completed'; pipeline: number }
+  /** An emitter that was taken out has delivered its last record: its channel is free. */
+  | { type: 'left'; pipeline: number; channel: number }
   | { type: 'checkpointed'; pipeline: number; summary: CheckpointSummary }
   | { type: 'event'; pipeline: number; component: string; kind: 'log' | 'fault'; level: number; text: string }
   | { type: 'out'; subscription: number; events: OutEvent[] }

@@ -39,14 +39,14 @@ export interface SlotContext {
   readonly slabs: Slabs
   /** Something of the slot can go on. */
   schedule(pump: SourcePump | EmitterPump): void
-  listen(channel: number, pump: SourcePump | EmitterPump): void
+  listen(channel: number, pump: SourcePump | EmitterPump, pipeline: number): void
   unlisten(channel: number): void
   toControl(message: FromBridge): void
 }
 
 export interface ComputeLink {
   signal(channel: number): void
-  announceRing(channel: number, memory: SharedArrayBuffer): void
+  announceRing(pipeline: number, channel: number, memory: SharedArrayBuffer): void
 }
 
 interface Epoch {
@@ -56,6 +56,8 @@ interface Epoch {
   emittersLeft: Set<string>
   positions: CheckpointMeta['sources']
   images: Map<string, Image>
+  /** What the emitters answered at this barrier, not at an end behind it. */
+  emitterPositions: Map<string, unknown>
   savepoint?: string
   done: (summary: CheckpointSummary) => void
   failed: (error: SpqrError) => void
@@ -84,6 +86,11 @@ export class Slot {
   private dropped = false
   private completed = false
   private readonly endsLeft = new Set<string>()
+  /** Emitters that were taken out and still deliver. */
+  private readonly leaving = new Set<EmitterPump>()
+  /** Lets checkpoints begin again behind a change. */
+  private openGate: () => void = () => undefined
+  private readonly draining: { done: () => void; failed: (error: SpqrError) => void }[] = []
   private prepared: { spec: BridgeSpec; sources: Map<string, SourcePump>; emitters: Map<string, EmitterPump> } | null =
     null
 
@@ -98,15 +105,14 @@ export class Slot {
   /** Opens every source and emitter; nothing flows yet. @throws SpqrError of the first that cannot be opened */
   async open(from: RestoreFrom | null): Promise<void> {
     this.epoch = this.committed = from?.epoch ?? 0
-    for (const [component, operator] of Object.entries(from?.meta.operators ?? {})) {
-      if (operator.ended) this.endsLeft.delete(component)
-    }
+    for (const image of from?.ended ?? []) this.endedImages.set(image.component, image)
     const emitters = this.spec.emitters.filter((e) => e.channel >= 0)
-    for (const component of this.spec.operators) this.endsLeft.add(component)
     for (const emitter of this.spec.emitters) this.endsLeft.add(emitter.component)
-    if (this.spec.operators.length > 0) this.endsLeft.add(LETTERS)
+    this.expectEndsOfOperators()
+    // What a run before this one staged and never committed must not come out with our first epochs.
+    await this.abortStaged()
     const letters = this.lettersSpec()
-    await Promise.all([
+    const opened = await Promise.allSettled([
       ...this.spec.sources.map(async (spec) => {
         const kept = from?.meta.sources[spec.component]
         this.sources.set(spec.component, await this.openSource(spec, kept?.position, kept))
@@ -116,6 +122,14 @@ export class Slot {
         this.emitters.set(spec.component, await this.openEmitter(spec, position))
       }),
     ])
+    // All have settled: none opens behind our back when this is given up.
+    for (const one of opened) if (one.status === 'rejected') throw one.reason
+  }
+
+  private expectEndsOfOperators(): void {
+    const running = this.spec.operators.filter((component) => !this.endedImages.has(component))
+    for (const component of running) this.endsLeft.add(component)
+    if (running.length > 0) this.endsLeft.add(LETTERS)
   }
 
   /** The tenant's grants are others from now on. */
@@ -144,27 +158,39 @@ export class Slot {
       pump.paused = false
       this.context.schedule(pump)
     }
-    await new Promise<void>((done) => {
+    await new Promise<void>((done, failed) => {
       if (this.completed) done()
-      else this.onCompleted.push(done)
+      else this.draining.push({ done, failed })
     })
   }
-
-  private readonly onCompleted: (() => void)[] = []
 
   /** Stops all and gives it back; what no checkpoint covers comes again. */
   async drop(): Promise<void> {
     this.dropped = true
     if (this.timer) clearTimeout(this.timer)
-    this.inWork?.failed(new SpqrError('INVALID_STATE', `Pipeline "${this.spec.id}" was stopped`))
+    const stopped = new SpqrError('INVALID_STATE', `Pipeline "${this.spec.id}" was stopped`)
+    this.inWork?.failed(stopped)
     this.inWork = null
-    for (const pump of [...this.sources.values(), ...this.emitters.values()]) this.context.unlisten(pump.spec.channel)
+    this.openGate()
+    this.unhold()
+    for (const { failed } of this.draining.splice(0)) failed(stopped)
+    const sources = [...this.sources.values(), ...(this.prepared?.sources.values() ?? [])]
+    const emitters = [...this.emitters.values(), ...this.leaving, ...(this.prepared?.emitters.values() ?? [])]
+    for (const pump of [...sources, ...emitters]) this.context.unlisten(pump.spec.channel)
     await Promise.allSettled([
-      ...[...this.sources.values()].map((pump) => pump.source.stop()),
-      ...[...this.emitters.values()].map((pump) => pump.emitter.stop()),
+      ...sources.map((pump) => pump.source.stop()),
+      ...emitters.map((pump) => pump.emitter.stop()),
     ])
-    if (this.spec.delivery === 'exactly-once')
-      await this.context.transport.abort(this.transactionOf(this.committed + 1))
+    // A commit under way is waited for: who starts next must find it, and nothing may appear behind a removal.
+    await this.queue.catch(() => undefined)
+    await this.abortStaged()
+  }
+
+  /** Drops what no commit will name: of the epoch in work, and of emitters that were one ahead of it. */
+  private async abortStaged(): Promise<void> {
+    if (this.spec.delivery !== 'exactly-once') return
+    const { transport } = this.context
+    await Promise.allSettled([1, 2].map((ahead) => transport.abort(this.transactionOf(this.committed + ahead))))
   }
 
   // Changes
@@ -173,35 +199,66 @@ export class Slot {
   async prepare(spec: BridgeSpec): Promise<void> {
     const sources = new Map<string, SourcePump>()
     const emitters = new Map<string, EmitterPump>()
-    const opened: (Source | Emitter)[] = []
+    const opened: { bridge: Source | Emitter; channel: number }[] = []
     try {
       for (const source of spec.sources) {
         const present = this.sources.get(source.component)
         if (present && sameSpec(present.spec, source)) continue
-        if (present && present.spec.type === source.type && present.spec.channel === source.channel) continue
+        if (present && present.spec.type === source.type && present.spec.channel === source.channel) {
+          const context = this.contextOf(source.component, { pump: null })
+          const trial = sourceTypes[source.type]!.create(source.settings, context)
+          await this.tryOut(source.component, trial, present.nextPosition)
+          continue
+        }
         const pump = await this.openSource(source, undefined, undefined)
-        opened.push(pump.source)
+        opened.push({ bridge: pump.source, channel: source.channel })
         sources.set(source.component, pump)
       }
       for (const emitter of spec.emitters) {
         if (emitter.channel < 0) continue
         const present = this.emitters.get(emitter.component)
-        if (present && present.spec.channel === emitter.channel) continue
+        if (present && present.spec.channel === emitter.channel) {
+          if (sameSpec(present.spec, emitter)) continue
+          const context = this.contextOf(emitter.component, { pump: null })
+          await this.tryOut(emitter.component, emitterTypes[emitter.type]!.create(emitter.settings, context), undefined)
+          continue
+        }
         const pump = await this.openEmitter(emitter, undefined)
-        opened.push(pump.emitter)
+        opened.push({ bridge: pump.emitter, channel: emitter.channel })
         emitters.set(emitter.component, pump)
       }
     } catch (thrown) {
-      await Promise.allSettled(opened.map((bridge) => bridge.stop()))
+      for (const { channel } of opened) this.context.unlisten(channel)
+      await Promise.allSettled(opened.map(({ bridge }) => bridge.stop()))
       throw thrown
     }
-    // Barriers wait: an epoch has one set of components.
-    await this.queue.catch(() => undefined)
     this.prepared = { spec, sources, emitters }
+    // Barriers wait, those in flight and those to come: an epoch has one set of components.
+    const inFlight = this.queue.catch(() => undefined)
+    const gate = new Promise<void>((open) => {
+      this.openGate = open
+    })
+    this.queue = inFlight.then(() => gate)
+    await inFlight
+  }
+
+  /** Opens what would take the place of a running bridge, and closes it again: what refuses its settings does so now. */
+  private async tryOut(component: string, bridge: Source | Emitter, position: unknown): Promise<void> {
+    await bridge.open(position).catch((thrown) => refuse(component, thrown))
+    await bridge.stop()
   }
 
   /** The compute worker has changed: so do we. */
   async commitChange(paused: boolean): Promise<void> {
+    try {
+      await this.swap(paused)
+    } finally {
+      this.openGate()
+    }
+    this.dirty()
+  }
+
+  private async swap(paused: boolean): Promise<void> {
     const { spec, sources, emitters } = this.prepared!
     this.prepared = null
     for (const [component, pump] of this.sources) {
@@ -214,7 +271,9 @@ export class Slot {
       if (component === LETTERS || spec.emitters.some((e) => e.channel === pump.spec.channel)) continue
       // Its ring ends with a mark; it closes there.
       pump.leaving = true
+      this.leaving.add(pump)
       this.emitters.delete(component)
+      this.emitterPositions.delete(component)
     }
     for (const [component, pump] of sources) this.sources.set(component, pump)
     for (const [component, pump] of emitters) this.emitters.set(component, pump)
@@ -224,19 +283,24 @@ export class Slot {
       this.context.schedule(pump)
     }
     this.endsLeft.clear()
-    for (const component of spec.operators) if (!this.endedImages.has(component)) this.endsLeft.add(component)
+    for (const component of this.endedImages.keys()) {
+      if (!spec.operators.includes(component)) this.endedImages.delete(component)
+    }
+    this.expectEndsOfOperators()
     for (const emitter of spec.emitters) {
       if (!this.emitters.get(emitter.component)?.ended) this.endsLeft.add(emitter.component)
     }
-    if (spec.operators.length > 0) this.endsLeft.add(LETTERS)
     await this.reconfigure(spec)
-    this.dirty()
   }
 
   async abortChange(): Promise<void> {
     const prepared = this.prepared
     this.prepared = null
+    this.openGate()
     if (!prepared) return
+    for (const pump of [...prepared.sources.values(), ...prepared.emitters.values()]) {
+      this.context.unlisten(pump.spec.channel)
+    }
     for (const pump of prepared.sources.values()) await pump.source.stop()
     for (const pump of prepared.emitters.values()) await pump.emitter.stop()
   }
@@ -248,7 +312,7 @@ export class Slot {
       if (sameSpec(pump.spec, source)) continue
       if (!pump.source.configure?.(source.settings)) {
         const replacement = sourceTypes[source.type]!.create(source.settings, this.contextOf(source.component, pump))
-        await replacement.open(pump.position)
+        await replacement.open(pump.nextPosition)
         await pump.source.stop()
         pump.source = replacement
       }
@@ -278,12 +342,14 @@ export class Slot {
 
   /** Something entered or changed: a checkpoint is due within the interval. */
   dirty(): void {
-    if (this.isDirty || this.dropped) return
+    if (this.isDirty || this.dropped || this.completed) return
     this.isDirty = true
     this.timer = setTimeout(() => {
       this.timer = null
       this.inTurn(undefined, false).catch((thrown) => {
-        if (!this.dropped) this.report(SpqrError.from(thrown))
+        // With all sources ended the last checkpoint comes by itself.
+        if (this.dropped || this.sourcesEnded) return
+        this.report(SpqrError.from(thrown))
         this.dirty()
       })
     }, this.spec.checkpointEveryMs)
@@ -307,7 +373,7 @@ export class Slot {
   quiesce(withinMs: number): Promise<CheckpointSummary> {
     let late = false
     const taken = this.queue.catch(() => undefined).then(() => this.begin(undefined, true))
-    const held = (): Promise<void> => (late ? Promise.resolve() : new Promise((free) => (this.unhold = free)))
+    const held = (): Promise<void> => (late || this.dropped ? Promise.resolve() : new Promise((free) => (this.unhold = free)))
     this.queue = taken.then(held)
     return new Promise((done, failed) => {
       const timer = setTimeout(() => {
@@ -350,6 +416,7 @@ export class Slot {
         emittersLeft: new Set(operators.length > 0 ? [...emitters, LETTERS] : emitters),
         positions: {},
         images: new Map(),
+        emitterPositions: new Map(),
         savepoint,
         done,
         failed,
@@ -381,9 +448,9 @@ export class Slot {
       this.endedImages.set(image.component, image)
       this.endsLeft.delete(image.component)
     }
+    // An end counts for the barrier only where it came in its place: behind it, it is of the next epoch.
     const work = this.inWork
-    if (work && (work.epoch === epoch || image.ended)) {
-      work.imagesLeft.delete(image.component)
+    if (work && (work.epoch === epoch || image.ended) && work.imagesLeft.delete(image.component)) {
       work.images.set(image.component, image)
     }
     this.finishIfWhole()
@@ -400,25 +467,34 @@ export class Slot {
     if (this.dropped) return
     if (pump.leaving) {
       if (end) {
+        this.leaving.delete(pump)
         this.context.unlisten(pump.spec.channel)
+        this.context.toControl({ type: 'left', pipeline: this.key, channel: pump.spec.channel })
         pump.emitter.stop().catch((thrown) => this.report(SpqrError.from(thrown)))
       }
       return
     }
     this.emitterPositions.set(pump.spec.component, position)
-    this.emitterPassed(pump.spec.component, epoch, end)
+    this.emitterPassed(pump.spec.component, epoch, end, position)
   }
 
-  private emitterPassed(component: string, epoch: number, end: boolean): void {
+  private emitterPassed(component: string, epoch: number, end: boolean, position?: unknown): void {
     if (end) this.endsLeft.delete(component)
     const work = this.inWork
-    if (work && (work.epoch === epoch || end)) work.emittersLeft.delete(component)
+    if (work && (work.epoch === epoch || end) && work.emittersLeft.delete(component)) {
+      work.emitterPositions.set(component, position)
+    }
     this.finishIfWhole()
+  }
+
+  private get sourcesEnded(): boolean {
+    for (const pump of this.sources.values()) if (!pump.ended) return false
+    return true
   }
 
   private finishIfWhole(): void {
     const work = this.inWork
-    const sourcesEnded = [...this.sources.values()].every((pump) => pump.ended)
+    const { sourcesEnded } = this
     if (work && work.barriersLeft.size === 0 && work.imagesLeft.size === 0 && work.emittersLeft.size === 0) {
       this.inWork = null
       this.store(work).then(work.done, (thrown) => work.failed(SpqrError.from(thrown)))
@@ -428,15 +504,26 @@ export class Slot {
   }
 
   private async store(work: Epoch): Promise<CheckpointSummary> {
-    // No operator: no barrier came by way of their dead letters.
-    if (this.spec.operators.length === 0) await this.emitters.get(LETTERS)!.emitter.flush()
-    const summary = await this.commit(work.epoch, work.positions, [...work.images.values()], false, work.savepoint)
+    // No operator that runs: no barrier came by way of their dead letters.
+    if (!work.emitterPositions.has(LETTERS)) await this.emitters.get(LETTERS)!.emitter.flush()
+    const summary = await this.commitOf(work)
     for (const [component, { position }] of Object.entries(work.positions)) {
       this.sources.get(component)?.source.committed?.(position)
     }
     this.context.toControl({ type: 'checkpointed', pipeline: this.key, summary })
     this.finishIfWhole()
     return summary
+  }
+
+  private async commitOf(work: Epoch): Promise<CheckpointSummary> {
+    const { epoch, positions, images, emitterPositions, savepoint } = work
+    try {
+      return await this.commit(epoch, positions, [...images.values()], false, savepoint, emitterPositions)
+    } catch (thrown) {
+      // The emitters are in the next transaction already; a later commit would leave out what this one was to publish.
+      if (this.spec.delivery === 'exactly-once') this.fail('', SpqrError.from(thrown))
+      throw thrown
+    }
   }
 
   /** The end has reached everyone: the last checkpoint says so before anybody can see it. */
@@ -450,7 +537,7 @@ export class Slot {
       .then(
         () => {
           this.context.toControl({ type: 'completed', pipeline: this.key })
-          for (const done of this.onCompleted.splice(0)) done()
+          for (const { done } of this.draining.splice(0)) done()
         },
         (thrown) => this.fail('', SpqrError.from(thrown)),
       )
@@ -463,6 +550,7 @@ export class Slot {
     images: Image[],
     completed: boolean,
     savepoint?: string,
+    emitterPositions: ReadonlyMap<string, unknown> = new Map(),
   ): Promise<CheckpointSummary> {
     const all = new Map([...this.endedImages, ...images.map((image) => [image.component, image] as const)])
     const meta: CheckpointMeta = { sources: {}, emitters: {}, operators: {}, completed }
@@ -473,7 +561,9 @@ export class Slot {
         ended: pump.ended,
       }
     }
-    for (const [component, position] of this.emitterPositions) meta.emitters[component] = { position }
+    for (const [component, position] of [...this.emitterPositions, ...emitterPositions]) {
+      meta.emitters[component] = { position }
+    }
     const snapshots: Snapshot[] = []
     for (const [component, image] of all) {
       const { sequence, sinceFlush, ended, digest, globals, memory } = image
@@ -529,7 +619,7 @@ export class Slot {
     const source = type.create(spec.settings, context)
     const rate = { cells: this.context.quota, tenant: this.spec.tenantIndex }
     const pump = new SourcePump(spec, source, this.context.slabs.block(spec.counters), rate, {
-      announceRing: (channel, memory) => this.compute.announceRing(channel, memory),
+      announceRing: (channel, memory) => this.compute.announceRing(this.key, channel, memory),
       signal: (channel) => this.compute.signal(channel),
       dirty: () => this.dirty(),
       throttled: (throttledPump) => this.throttle(throttledPump),
@@ -542,13 +632,14 @@ export class Slot {
         this.finishIfWhole()
       },
       barrierSent: (sent, epoch) => this.barrierSent(sent, epoch),
+      crashed: (_, thrown) => this.fail(spec.component, SpqrError.from(thrown)),
     })
     pump.position = position
     pump.sequence = kept?.sequence ?? 0
     holder.pump = pump
     if (kept?.ended) pump.resumeEnded()
     else await source.open(position).catch((thrown) => refuse(spec.component, thrown))
-    this.context.listen(spec.channel, pump)
+    this.context.listen(spec.channel, pump, this.key)
     return pump
   }
 
@@ -566,7 +657,7 @@ export class Slot {
     })
     holder.pump = pump
     await emitter.open(position).catch((thrown) => refuse(spec.component, thrown))
-    this.context.listen(spec.channel, pump)
+    this.context.listen(spec.channel, pump, this.key)
     return pump
   }
 

@@ -28,6 +28,7 @@ export interface PumpOwner {
   /** Something entered: the pipeline has a checkpoint to make. */
   dirty(): void
   sourceEnded(pump: SourcePump): void
+  crashed(pump: SourcePump, thrown: unknown): void
   barrierSent(pump: SourcePump, epoch: number): void
 }
 
@@ -74,6 +75,16 @@ export class SourcePump {
     return new ChannelWriter(RING_BYTES, (memory) => this.owner.announceRing(this.spec.channel, memory))
   }
 
+  /** Where another source would go on: behind what was pulled, be it in the ring yet or not. */
+  get nextPosition(): unknown {
+    return this.chunk === null ? this.position : this.chunk.position
+  }
+
+  /** The source threw where it may not. */
+  crashed(thrown: unknown): void {
+    this.owner.crashed(this, thrown)
+  }
+
   /** The compute worker made room. */
   unblock(): void {
     this.blocked = false
@@ -93,14 +104,15 @@ export class SourcePump {
   turn(): boolean {
     if (this.blocked || this.ended) return false
     if (this.chunk !== null && !this.putChunk()) return false
-    if (this.barrier !== 0 && !this.putBarrier()) return false
-    if (this.endMark) return this.putEnd()
+    // Refused and yet not blocked: room was made between the two looks, which nobody announces. At once again.
+    if (this.barrier !== 0 && !this.putBarrier()) return !this.blocked
+    if (this.endMark) return this.putEnd() || !this.blocked
     if (this.paused) return false
     const chunk = this.source.pull()
     if (chunk === WAIT) return false
     if (chunk === ENDED) {
       this.endMark = true
-      return this.putEnd()
+      return this.putEnd() || !this.blocked
     }
     if (chunk.to > chunk.from) this.stamp(chunk)
     else this.position = chunk.position
@@ -120,7 +132,7 @@ export class SourcePump {
     if (taken > 0) this.owner.signal(this.spec.channel)
     if (this.chunkAt < end) {
       this.blocked = this.writer.wantRoom(ROOM_BYTES)
-      return false
+      return this.blocked ? false : this.putChunk()
     }
     if (end < chunk.to) {
       this.owner.throttled(this)
