@@ -7,10 +7,24 @@ import type { Plan, PlanComponent, PlanEmitter, PlanOperator, PlanSource } from 
 import { testFolder, until } from './bridge-driver.ts'
 import { PROBE_PORTS, probeWasm } from './probe-operator.ts'
 
+/** Members of answers that tests look at. */
+export interface AnswerBody {
+  code: string
+  state: string
+  reason: { code: string; component?: string }
+  checkpoint?: { epoch: number }
+  changes: unknown[]
+  epoch: number
+  name: string
+  items: unknown[]
+  records: { value: unknown }[]
+  next: Record<string, string>
+  components: Record<string, { recordsIn: number; recordsOut: number; errors: number; deadLetters: number }>
+}
+
 export interface Answer {
   status: number
-  // biome-ignore lint/suspicious/noExplicitAny: answers of the API as they come
-  body: any
+  body: AnswerBody
 }
 
 export const source = (id: string, type: string, settings: Record<string, unknown> = {}): PlanSource => ({
@@ -89,7 +103,7 @@ export class TestHost {
     try {
       return { status: response.status, body: JSON.parse(text) }
     } catch {
-      return { status: response.status, body: text }
+      return { status: response.status, body: {} as AnswerBody }
     }
   }
 
@@ -170,9 +184,7 @@ export class TestHost {
     return (await this.ok('GET', `/pipelines/default/${id}`)).state
   }
 
-  async stats(
-    id: string,
-  ): Promise<Record<string, { recordsIn: number; recordsOut: number; errors: number; deadLetters: number }>> {
+  async stats(id: string): Promise<AnswerBody['components']> {
     return (await this.ok('GET', `/pipelines/default/${id}/stats`)).components
   }
 

@@ -9,15 +9,14 @@ import { emitter, numbers, source, TestHost } from '../../support/test-host.ts'
 
 let t: TestHost
 
-function life(name: string) {
-  const test = suite(name)
+/** A host of its own for each test. */
+function withHost(test: ReturnType<typeof suite>): void {
   test.before.each(async () => {
     t = await TestHost.start()
   })
   test.after.each(async () => {
     await t.remove()
   })
-  return test
 }
 
 const texts = (values: unknown[]): string[] => values.map(String)
@@ -27,7 +26,8 @@ const plain = (values: unknown[]): string[] => texts(values).map((text) => text.
 const through = (id: string, topic: string, more = {}, settings = {}) =>
   t.plan(id, [source('in', 'http'), t.probe('op', ['in'], settings), emitter('out', 'topic', ['op'], { topic })], more)
 
-const cycle = life('the life of a pipeline')
+const cycle = suite('the life of a pipeline')
+withHost(cycle)
 
 cycle('create, ingest, pause, resume, stop, resume: nothing lost or doubled, state kept', async () => {
   await t.topic('o')
@@ -325,7 +325,8 @@ cycle('five hundred pipelines come and go, and nothing of them stays', async () 
 
 cycle.run()
 
-const streams = life('what can be read of a pipeline')
+const streams = suite('what can be read of a pipeline')
+withHost(streams)
 
 async function events(response: Response, count: number): Promise<string[]> {
   const reader = response.body!.getReader()
@@ -387,7 +388,8 @@ streams('an sse emitter is read, and events tell of states', async () => {
 
 streams.run()
 
-const deaths = life('a thread that dies')
+const deaths = suite('a thread that dies')
+withHost(deaths)
 
 const kill = async (thread: { kill(): Promise<void> }): Promise<void> => {
   // One that dies at once after its birth means that none can live.
