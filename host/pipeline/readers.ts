@@ -42,7 +42,7 @@ export class Readers {
     port: number,
     every: number,
     onFrames: TapReader['onFrames'],
-    onEnd: TapReader['onEnd'],
+    onEnd: TapReader['onEnd'] = () => undefined,
   ): Reading {
     const tap = this.next++
     const reader: TapReader = { pipeline, component, port, every, onFrames, onEnd }
