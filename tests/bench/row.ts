@@ -16,6 +16,9 @@ export interface Row {
   note?: string
 }
 
+/** Few samples: shows that the benches work, not how fast the product is. */
+export const isShort = process.env.BENCH_SHORT === '1'
+
 /** @param share 0 … 1 */
 export function percentile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b)

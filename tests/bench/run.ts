@@ -1,0 +1,1 @@
+console.table(await (await import(`./${process.argv[2]}.js`)).run())
