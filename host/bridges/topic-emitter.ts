@@ -34,6 +34,8 @@ const WAITING_BYTES_MAX = 8 << 20
 const QUOTE = 34
 const BACKSLASH = 92
 const KEY_BYTES_SHORT = 64
+/** By length: keys are looked at in memory of their exact size, made once for all emitters of the thread. */
+const shortKeys = Array.from({ length: KEY_BYTES_SHORT + 1 }, (_, bytes) => new Uint8Array(bytes))
 
 export class TopicEmitter implements Emitter {
   readonly #context: BridgeContext
@@ -44,17 +46,14 @@ export class TopicEmitter implements Emitter {
   #lanes: TopicLane[] = []
   /** `write` said no. */
   #isFull = false
-  /** By length: keys are looked at in memory of their exact size, made once. */
-  readonly #keys: Uint8Array[] = []
   /** The record with its new key, where `keyPath` gives one. */
-  readonly #keyed = new RecordBuffer()
+  readonly #keyed = new RecordBuffer(0)
 
   constructor(settings: Settings, context: BridgeContext) {
     this.#context = context
     this.#settings = settings
     this.#topic = bridgeTopic(context, settings.topic)
     this.#keyPath = keyPathOf(settings)
-    for (let n = 0; n <= KEY_BYTES_SHORT; n++) this.#keys.push(new Uint8Array(n))
   }
 
   async open(): Promise<void> {
@@ -165,7 +164,7 @@ export class TopicEmitter implements Emitter {
     const keyBytes = view.getUint32(at + RECORD_KEY_BYTES, true)
     const keyAt = at + RECORD_HEADER_BYTES
     if (keyBytes > KEY_BYTES_SHORT) return this.#partitioner.choose(bytes.subarray(keyAt, keyAt + keyBytes), length)
-    const key = this.#keys[keyBytes]!
+    const key = shortKeys[keyBytes]!
     for (let i = 0; i < keyBytes; i++) key[i] = bytes[keyAt + i]!
     return this.#partitioner.choose(key, length)
   }

@@ -20,7 +20,7 @@ export class TopicLane {
   /** The topic is the pipeline's own dead letters: made on its first write, and the end of the road. */
   readonly #isLetters: boolean
   readonly #onDelivered: () => void
-  readonly #gathering = new RecordBuffer(4 << 10)
+  readonly #gathering = new RecordBuffer(0)
   #transaction: string | undefined
   readonly #closed: Batch[] = []
   #isSending = false

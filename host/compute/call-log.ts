@@ -9,18 +9,21 @@ export const CALL_WATERMARK = 3
 /** Input kept at most; a full log forces a snapshot. */
 export const CALL_LOG_BYTES_MAX = 1 << 20
 const CALLS_MAX = 4096
+const NO_BYTES = new Uint8Array(0)
+const NO_ENDS = new Uint32Array(0)
+const NO_NUMBERS = new Float64Array(0)
 
 export class CallLog {
   /** Input of all calls, one behind the other. */
-  bytes = new Uint8Array(0)
+  bytes = NO_BYTES
   length = 0
   count = 0
-  kinds = new Uint8Array(0)
+  kinds = NO_BYTES
   /** Where each call's input ends in `bytes`. */
-  ends = new Uint32Array(0)
+  ends = NO_ENDS
   /** The argument of a watermark; else the seed of random. */
-  seeds = new Float64Array(0)
-  clocks = new Float64Array(0)
+  seeds = NO_NUMBERS
+  clocks = NO_NUMBERS
 
   clear(): void {
     this.length = 0
@@ -54,11 +57,9 @@ export class CallLog {
   /** Gives the memory back. */
   free(): void {
     this.clear()
-    this.bytes = new Uint8Array(0)
-    this.kinds = new Uint8Array(0)
-    this.ends = new Uint32Array(0)
-    this.seeds = new Float64Array(0)
-    this.clocks = new Float64Array(0)
+    this.bytes = this.kinds = NO_BYTES
+    this.ends = NO_ENDS
+    this.seeds = this.clocks = NO_NUMBERS
   }
 
   private growBytes(needed: number): void {

@@ -20,6 +20,7 @@ import { DEPTH_EXPORT, FUEL_EXPORT, GROW_FAILED_EXPORT } from '../sandbox/write-
 import { CALL_CONFIGURE, CALL_FLUSH, CALL_PROCESS, CALL_WATERMARK, CallLog } from './call-log.ts'
 import { type Fault, faultOf, GuestAbort } from './fault.ts'
 import { guestImports, runAs } from './imports.ts'
+import { memoryOf, noteStartedMemory, packMemory, type RestingState, unpackMemory } from './resting-state.ts'
 
 /** Regions before the first record: idle instances stay small. */
 const REGION_BYTES_IDLE = 4 << 10
@@ -32,6 +33,8 @@ const SNAPSHOT_SHARE = 0.05
 const FUEL_OF_REPLAY = 0x7fffffff
 /** ms to copy one byte, a first guess; measured from then on. */
 const COPY_MS_PER_BYTE = 0.05 / (1 << 20)
+/** More memory than this does not rest: packing it would hold up the neighbours. */
+const REST_BYTES_MAX = 1 << 20
 
 /** A compiled, admitted module and what is known of it. */
 export interface LoadedModule {
@@ -63,6 +66,8 @@ export interface InstanceOwner {
   /** The guest did not process the record at this offset of the input. */
   rejected(inputOffset: number, message: string): void
   logged(level: number, text: string): void
+  /** A call needs the instance, which rested. */
+  woke(): void
 }
 
 interface GuestExports {
@@ -93,11 +98,15 @@ export class Instance {
   alone = false
   fuelUsed = 0
   busyMs = 0
+  /** When the last call began, `performance.now()`; 0 before the first one after the start. */
+  calledMs = 0
   /** Fixed during a call. */
   clock = 0
   seed = 1
 
   private exports!: GuestExports
+  /** It rests: this is all there is of it. */
+  private resting: RestingState | null = null
   private fuel: WebAssembly.Global | undefined
   private depth: WebAssembly.Global | undefined
   private growFailed: WebAssembly.Global | undefined
@@ -124,6 +133,7 @@ export class Instance {
   }
 
   get memoryBytes(): number {
+    if (this.resting !== null) return this.resting.memoryBytes
     return this.exports.memory.buffer.byteLength
   }
 
@@ -148,6 +158,7 @@ export class Instance {
       this.exports.spqr_start?.()
       if (this.exports.spqr_abi() !== ABI_VERSION) throw new GuestAbort('OPERATOR_TRAP', 'another ABI version')
       this.allocate(REGION_BYTES_IDLE)
+      noteStartedMemory(this.loaded.module, this.exports.memory.buffer as ArrayBuffer)
     })
   }
 
@@ -220,6 +231,8 @@ export class Instance {
 
   /** Brings back the state before the call that faulted. */
   undo(): void {
+    // It could not even wake: nothing was called.
+    if (this.resting !== null) return
     this.log.dropLast()
     this.rollBack()
   }
@@ -249,8 +262,9 @@ export class Instance {
   /** Memory and globals as they are now, between two calls; the copy is the caller's. */
   image(): { memory: Uint8Array; globals: Record<string, number | string> } {
     const globals: Record<string, number | string> = {}
+    const { resting } = this
     this.loaded.globals.forEach((name, i) => {
-      const value: unknown = this.globals[i]!.value
+      const value: unknown = resting ? resting.globals[i] : this.globals[i]!.value
       globals[name] =
         typeof value === 'bigint'
           ? value.toString()
@@ -260,11 +274,13 @@ export class Instance {
               ? (value as number)
               : String(value)
     })
-    return { memory: new Uint8Array(this.exports.memory.buffer).slice(), globals }
+    const memory = resting ? memoryOf(this.loaded.module, resting) : new Uint8Array(this.exports.memory.buffer).slice()
+    return { memory, globals }
   }
 
   /** Puts an image in place of the state. @throws RangeError where it does not fit the module */
   restore(memory: Uint8Array, globals: Record<string, number | string>): void {
+    if (!this.wake()) throw new RangeError(this.fault!.message)
     this.fit(memory.length)
     this.bytes.set(memory)
     this.loaded.globals.forEach((name, i) => {
@@ -276,6 +292,42 @@ export class Instance {
     // Where the regions stand is part of the state: the mailbox in it says so.
     this.readRegions()
     this.forget()
+  }
+
+  /** Keeps of an idle instance only what differs from one that has only started; the next call wakes it. Between calls only. */
+  rest(): void {
+    if (this.resting !== null || !this.configured || this.memoryBytes > REST_BYTES_MAX) return
+    this.resting = {
+      memoryBytes: this.memoryBytes,
+      runs: packMemory(this.loaded.module, this.exports.memory.buffer as ArrayBuffer),
+      globals: this.globals.map((global) => global.value as number | bigint),
+    }
+    this.forget()
+    this.exports = NO_EXPORTS
+    this.fuel = this.depth = this.growFailed = undefined
+    this.globals = []
+    this.bytes = NO_BYTES
+    this.words = NO_WORDS
+  }
+
+  /** @returns false: the host has no room for another instance, `fault` says so; it goes on resting */
+  private wake(): boolean {
+    const { resting } = this
+    if (resting === null) return true
+    try {
+      this.instantiate()
+    } catch (thrown) {
+      const message = `the host has no room for the instance: ${(thrown as Error).message}`
+      this.fault = { code: 'MEMORY_EXHAUSTED', message, stack: '' }
+      return false
+    }
+    this.resting = null
+    this.fit(resting.memoryBytes)
+    unpackMemory(this.loaded.module, resting.runs, this.exports.memory.buffer as ArrayBuffer)
+    for (let i = 0; i < this.globals.length; i++) this.globals[i]!.value = resting.globals[i]!
+    this.readRegions()
+    this.owner.woke()
+    return true
   }
 
   /** Drops what undo keeps: an idle instance costs no more than its memory. */
@@ -328,6 +380,7 @@ export class Instance {
 
   /** Makes the regions large enough. */
   private prepareRegions(bytes: number): boolean {
+    if (!this.wake()) return false
     const wanted = bytes > REGION_BYTES_IDLE && bytes <= REGION_BYTES ? REGION_BYTES : bytes
     if (wanted <= this.inputCapacity) return true
     // A guest that faults in the middle of it is put back as well.
@@ -347,12 +400,14 @@ export class Instance {
 
   /** Logs the call, runs it. */
   private invoke(kind: number, bytes: number): number {
+    if (!this.wake()) return -2
     if (this.snapshot === null || !this.log.hasRoom(bytes) || this.snapshotIsDue()) this.takeSnapshot()
     if (kind !== CALL_WATERMARK) this.seed = (Math.imul(this.seed | 0, 1664525) + 1013904223) >>> 0
     this.clock = Date.now()
     const at = this.log.add(kind, bytes, this.clock, this.seed)
     if (bytes > 0) this.log.bytes.set(this.bytes.subarray(this.input, this.input + bytes), at)
     const started = performance.now()
+    this.calledMs = started
     const status = this.run(kind, bytes, kind === CALL_PROCESS ? this.limits.fuelPerCall : this.limits.fuelPerFlush)
     const took = performance.now() - started
     this.busyMs += took
@@ -471,3 +526,7 @@ export class Instance {
     this.renewViews()
   }
 }
+
+const NO_EXPORTS = {} as GuestExports
+const NO_BYTES = new Uint8Array(0)
+const NO_WORDS = new Int32Array(0)

@@ -51,6 +51,10 @@ const BATCH_BYTES = 64 << 10
 const REJECTIONS_MAX = BATCH_BYTES / RECORD_HEADER_BYTES
 /** Lines of a guest's log in a second; what is more is counted. */
 const LOG_LINES_PER_SECOND = 100
+/** An instance that has not been called yet rests after so long, ms. */
+const REST_NEW_MS = 500
+/** One that has rests after so long without a call. */
+const REST_USED_MS = 30_000
 /** The third fault in a row of a flush fails the pipeline. */
 const FLUSH_FAULTS_MAX = 3
 
@@ -107,6 +111,7 @@ export class OperatorNode implements InstanceOwner {
   private logSecond = 0
   private logLines = 0
   private timer: Timer | null = null
+  private restTimer: Timer | null = null
   private portsLow = 0
   private portsHigh = 0
   private readonly salvage: Salvage[]
@@ -152,6 +157,7 @@ export class OperatorNode implements InstanceOwner {
     if (change < 0) return { fault: instance.fault, stateReset: false }
     this.counters.values[MEMORY_BYTES] = instance.memoryBytes
     if (image && !this.ended) this.armTimer()
+    this.restLater(REST_NEW_MS)
     return { fault: null, stateReset: change === CHANGE_RESET }
   }
 
@@ -180,6 +186,8 @@ export class OperatorNode implements InstanceOwner {
 
   stop(): void {
     this.cancelTimer()
+    if (this.restTimer) this.owner.timers.cancel(this.restTimer)
+    this.restTimer = null
   }
 
   /** Does the next piece of work. @returns false: there is none that can be done now // hot */
@@ -264,6 +272,10 @@ export class OperatorNode implements InstanceOwner {
       this.logLines = 0
     }
     if (++this.logLines <= LOG_LINES_PER_SECOND) this.owner.logged(this, level, text)
+  }
+
+  woke(): void {
+    this.restLater(REST_USED_MS)
   }
 
   /** Checks what the guest wrote, stamps sequences, leaves out what no port listens to. @returns the new end // hot */
@@ -583,6 +595,18 @@ export class OperatorNode implements InstanceOwner {
   /** After a timed flush: goes on while it has something to say. */
   private rearm(): void {
     if (!this.stage.empty) this.armTimer()
+  }
+
+  /** Lets the instance rest when it was not called for so long. */
+  private restLater(afterMs: number): void {
+    if (this.restTimer !== null) return
+    this.restTimer = this.owner.timers.add(performance.now() + afterMs, () => {
+      this.restTimer = null
+      const { calledMs } = this.instance
+      const quietMs = performance.now() - calledMs
+      if (calledMs > 0 && quietMs < REST_USED_MS) this.restLater(REST_USED_MS - quietMs)
+      else this.instance.rest()
+    })
   }
 
   private cancelTimer(): void {

@@ -140,6 +140,8 @@ export function countRecords(bytes: Uint8Array, from: number, to: number): numbe
   return records
 }
 
+const CAPACITY_BYTES_MIN = 1 << 10
+
 /**
  * A growing run of records, reused after `clear()`. The one way by which host code makes records.
  * `bytes[0 … length)` are whole records; the view is valid until the next call that adds.
@@ -166,7 +168,7 @@ export class RecordBuffer {
   reserve(bytes: number): void {
     const needed = this.length + bytes
     if (needed <= this.bytes.length) return
-    let capacity = this.bytes.length * 2
+    let capacity = Math.max(this.bytes.length * 2, CAPACITY_BYTES_MIN)
     while (capacity < needed) capacity *= 2
     const larger = new Uint8Array(capacity)
     larger.set(this.bytes)
