@@ -51,9 +51,9 @@ const BATCH_BYTES = 64 << 10
 const REJECTIONS_MAX = BATCH_BYTES / RECORD_HEADER_BYTES
 /** Lines of a guest's log in a second; what is more is counted. */
 const LOG_LINES_PER_SECOND = 100
-/** An instance that has not been called yet rests after so long, ms. */
+/** An instance that was not called since its start rests after so long, ms. */
 const REST_NEW_MS = 500
-/** One that has rests after so long without a call. */
+/** One that was rests after as long without a call, at most twice as long. */
 const REST_USED_MS = 30_000
 /** The third fault in a row of a flush fails the pipeline. */
 const FLUSH_FAULTS_MAX = 3
@@ -597,15 +597,14 @@ export class OperatorNode implements InstanceOwner {
     if (!this.stage.empty) this.armTimer()
   }
 
-  /** Lets the instance rest when it was not called for so long. */
+  /** Lets the instance rest if it is not called for so long; else looks again. */
   private restLater(afterMs: number): void {
     if (this.restTimer !== null) return
+    const { calledMs } = this.instance
     this.restTimer = this.owner.timers.add(performance.now() + afterMs, () => {
       this.restTimer = null
-      const { calledMs } = this.instance
-      const quietMs = performance.now() - calledMs
-      if (calledMs > 0 && quietMs < REST_USED_MS) this.restLater(REST_USED_MS - quietMs)
-      else this.instance.rest()
+      if (this.instance.calledMs === calledMs) this.instance.rest()
+      else this.restLater(REST_USED_MS)
     })
   }
 

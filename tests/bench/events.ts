@@ -1,4 +1,4 @@
-// The events that every bench moves: 250 bytes of JSON, a shop's clicks; the same seed gives the same events.
+// The events that every bench moves: 235 bytes of JSON, a shop's clicks; the same seed gives the same events.
 
 export interface ShopEvent {
   id: number
@@ -29,6 +29,6 @@ export function shopEvents(count: number, seed = 1): ShopEvent[] {
     action: ACTIONS[random(4)]!,
     product: { id: `p-${random(400)}`, name: `Product "${random(900)}"`, price: random(50_000) / 100 },
     tags: ['web', `a${random(10)}`, 'spring'],
-    referrer: `https://shop.example/c/${random(100)}`,
+    referrer: `https://shop.example/catalogue/${random(100)}`,
   }))
 }
