@@ -3,13 +3,13 @@
 // Runs on: bridge.
 
 import type { Cluster } from './cluster.ts'
-import type { WriterIdentity } from './partition-writer.ts'
-import { initProducerIdRequest, type ProducerIdentity } from './transaction-requests.ts'
+import type { Stamp, WriterIdentity } from './partition-writer.ts'
+import { initProducerIdRequest } from './transaction-requests.ts'
 
 /** Shared: the identity with which every partition begins. */
 export class IdempotentProducer {
   readonly #cluster: Cluster
-  #first: Promise<ProducerIdentity> | undefined
+  #first: Promise<Stamp> | undefined
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster
@@ -17,7 +17,7 @@ export class IdempotentProducer {
 
   /** For the writer of one partition. A sticky failure there (a second failover) gives it an identity of its own. */
   identity(): WriterIdentity {
-    let own: Promise<ProducerIdentity> | undefined
+    let own: Promise<Stamp> | undefined
     let isShared = true
     return {
       transactionalId: null,
@@ -37,7 +37,7 @@ export class IdempotentProducer {
     }
   }
 
-  #shared(): Promise<ProducerIdentity> {
+  #shared(): Promise<Stamp> {
     if (!this.#first) {
       this.#first = this.#init()
       this.#first.catch(() => {
@@ -47,7 +47,8 @@ export class IdempotentProducer {
     return this.#first
   }
 
-  async #init(): Promise<ProducerIdentity> {
-    return this.#cluster.sendToAny(initProducerIdRequest(null, 0))
+  async #init(): Promise<Stamp> {
+    const identity = await this.#cluster.sendToAny(initProducerIdRequest(null, 0))
+    return { ...identity, sequences: new Map() }
   }
 }

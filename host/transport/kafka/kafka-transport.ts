@@ -96,7 +96,7 @@ export class KafkaTransport implements Transport {
     })
     const cache = new SegmentCache(options.cacheBytes ?? CACHE_BYTES)
     this.#poller = new TailPoller(this.#cluster, cache, () => this.#reader)
-    this.#reader = new LogReader(this.#cluster, cache, (key, readTo) => this.#poller.read(key, readTo))
+    this.#reader = new LogReader(this.#cluster, cache, this.#poller)
     this.#admin = new TopicAdmin(this.#cluster, (topic) => this.#poller.changed(topic))
     this.#producer = new IdempotentProducer(this.#cluster)
     this.#batches = new RecordBatchWriter(options.compression)

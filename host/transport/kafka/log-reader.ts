@@ -23,27 +23,36 @@ interface Known {
   readTo: number
 }
 
+/** Who follows the ends of partitions that are watched. */
+export interface Follower {
+  /** Somebody has read up to here. */
+  read(key: string, readTo: number): void
+  /** What is known of the partition's end is new. */
+  isFollowing(key: string): boolean
+}
+
 export class LogReader {
   readonly #cluster: Cluster
   readonly #cache: SegmentCache
   readonly #partitions = new Map<string, Known>()
-  /** Told how far readers have come. */
-  readonly #onRead: (key: string, readTo: number) => void
+  readonly #follower: Follower
 
-  constructor(cluster: Cluster, cache: SegmentCache, onRead: (key: string, readTo: number) => void) {
+  constructor(cluster: Cluster, cache: SegmentCache, follower: Follower) {
     this.#cluster = cluster
     this.#cache = cache
-    this.#onRead = onRead
+    this.#follower = follower
   }
 
   async read(topic: string, partition: number, offset: number, bytesMax: number): Promise<ReadResult> {
     const key = keyOf(topic, partition)
     const known = this.#known(key)
     let from = offset
+    let hasFetched = false
     for (;;) {
       let segment = this.#cache.find(key, from)
       if (!segment) {
         const fetched = await this.#fetch(topic, partition, from, known)
+        hasFetched = true
         if (fetched.from > from) from = fetched.from
         segment = this.#cache.find(key, from)
         // Nothing is there, or only what is not committed yet.
@@ -51,6 +60,11 @@ export class LogReader {
       }
       const { frames, records, next } = await this.#readSegment(topic, partition, segment, from, bytesMax)
       if (next >= segment.to && next < known.latest) this.#fetchAhead(topic, partition, next, known)
+      // Out of memory alone nobody sees that more has come.
+      if (next >= known.latest && !hasFetched && !this.#follower.isFollowing(key)) {
+        hasFetched = true
+        await this.#fetch(topic, partition, next, known)
+      }
       if (records > 0 || next >= known.latest) return this.#result(key, known, { frames, records }, next)
       if (next === from) throw damaged(topic, partition, from, 'no record of it can be read')
       from = next
@@ -78,7 +92,7 @@ export class LogReader {
 
   #result(key: string, known: Known, read: { frames: Uint8Array; records: number }, next: number): ReadResult {
     known.readTo = next
-    this.#onRead(key, next)
+    this.#follower.read(key, next)
     return { ...read, next: BigInt(next), latest: BigInt(Math.max(known.latest, next)) }
   }
 

@@ -8,7 +8,7 @@ import { produceRequest } from './data-requests.ts'
 import { ConnectionLost, FAULT, KafkaFault } from './kafka-fault.ts'
 import { BATCH_HEAD_BYTES } from './record-batch.ts'
 import type { RecordBatchWriter } from './record-batch-writer.ts'
-import type { TopicPartition } from './request.ts'
+import { keyOf, type TopicPartition } from './request.ts'
 import type { ProducerIdentity } from './transaction-requests.ts'
 
 /** Batches are gathered and cut to about this many bytes, unless one record alone is larger. */
@@ -16,11 +16,16 @@ export const BATCH_BYTES = 1_000_000
 /** How long the broker may wait for its replicas. */
 const REPLICA_WAIT_MS = 20_000
 
+/** An identity, and how many records it has written where: the broker counts with it, over transactions too. */
+export interface Stamp extends ProducerIdentity {
+  readonly sequences: Map<string, number>
+}
+
 /** Under whose name a writer writes. */
 export interface WriterIdentity {
   readonly transactionalId: string | null
   /** Ready to write to this partition: an id is there, and the partition is part of the transaction. */
-  ready(place: TopicPartition): Promise<ProducerIdentity>
+  ready(place: TopicPartition): Promise<Stamp>
   /**
    * The broker does not accept the identity any more, or may have used it up. Afterwards `ready` gives another one.
    * @throws SpqrError where what was written under it is lost
@@ -50,9 +55,6 @@ export class PartitionWriter {
   readonly #batchBytesMax: () => Promise<number>
   #waiting: Append[] = []
   #isRunning = false
-  #sequence = 0
-  /** For whom the sequence counts. */
-  #countsFor: ProducerIdentity | undefined
   /** What waits gathers here. */
   #gathered = new Uint8Array(0)
 
@@ -183,23 +185,22 @@ export class PartitionWriter {
   async #write(piece: Piece): Promise<number> {
     const { topic, partition } = this.#place
     let batch: Uint8Array | undefined
-    let stamp: ProducerIdentity | undefined
+    let stamp: Stamp | undefined
+    const key = keyOf(topic, partition)
     const write = async (): Promise<number> => {
       const identity = await this.#identity.ready(this.#place)
       if (!batch || stamp !== identity) {
         // The same bytes under the same sequence are written once, however often they come.
-        if (this.#countsFor !== identity) this.#sequence = 0
-        this.#countsFor = identity
         stamp = identity
         batch = this.#batches.write(piece.frames, piece.from, piece.to, {
           id: identity.id,
           epoch: identity.epoch,
-          sequence: this.#sequence,
+          sequence: identity.sequences.get(key) ?? 0,
           transactional: this.#identity.transactionalId !== null,
         })
       }
       const offset = await this.#send(batch)
-      this.#sequence = (this.#sequence + piece.records) % 0x80000000
+      identity.sequences.set(key, ((identity.sequences.get(key) ?? 0) + piece.records) % 0x80000000)
       return offset
     }
     try {

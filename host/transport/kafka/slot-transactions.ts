@@ -5,7 +5,7 @@
 import { SpqrError } from '../../../schemas/errors.ts'
 import { type Cluster, sleep } from './cluster.ts'
 import { FAULT, isFault, KafkaFault } from './kafka-fault.ts'
-import { PartitionWriter, type WriterIdentity } from './partition-writer.ts'
+import { PartitionWriter, type Stamp, type WriterIdentity } from './partition-writer.ts'
 import type { RecordBatchWriter } from './record-batch-writer.ts'
 import { keyOf, type TopicPartition } from './request.ts'
 import {
@@ -15,7 +15,6 @@ import {
   endTxnRequest,
   type GroupOffset,
   initProducerIdRequest,
-  type ProducerIdentity,
   type Transactor,
   txnOffsetCommitRequest,
 } from './transaction-requests.ts'
@@ -46,10 +45,12 @@ export function transactionNames(transaction: string): TransactionNames {
   return { own: slotIds[Number(epoch) % 2]!, slot: slotIds }
 }
 
+type Holder = Transactor & Stamp
+
 /** One open transaction: a writer's identity, and what is part of it. */
 class SlotTransaction implements WriterIdentity {
   readonly transactionalId: string
-  readonly who: Transactor
+  readonly who: Holder
   /** Set when it cannot be committed any more. */
   doomed: SpqrError | undefined
   readonly topics = new Set<string>()
@@ -57,13 +58,13 @@ class SlotTransaction implements WriterIdentity {
   readonly #added = new Map<string, Promise<void>>()
   readonly #writers = new Map<string, PartitionWriter>()
 
-  constructor(cluster: Cluster, who: Transactor) {
+  constructor(cluster: Cluster, who: Holder) {
     this.#cluster = cluster
     this.transactionalId = who.transactionalId
     this.who = who
   }
 
-  async ready(place: TopicPartition): Promise<ProducerIdentity> {
+  async ready(place: TopicPartition): Promise<Stamp> {
     if (this.doomed) throw this.doomed
     const key = keyOf(place.topic, place.partition)
     let added = this.#added.get(key)
@@ -127,7 +128,7 @@ export class SlotTransactions {
   readonly #cluster: Cluster
   readonly #appends: TransactionalAppends
   /** By transactional id: the identity that this thread holds. */
-  readonly #held = new Map<string, Promise<Transactor>>()
+  readonly #held = new Map<string, Promise<Holder>>()
   /** By the product's name. */
   readonly #open = new Map<string, Promise<SlotTransaction>>()
   /** By transactional id: the name of the transaction that is open under it, and those that wait for its end. */
@@ -211,13 +212,13 @@ export class SlotTransactions {
     return opened
   }
 
-  #hold(transactionalId: string): Promise<Transactor> {
+  #hold(transactionalId: string): Promise<Holder> {
     let held = this.#held.get(transactionalId)
     if (!held) {
       const request = initProducerIdRequest(transactionalId, TRANSACTION_MS)
       held = this.#cluster.attempt(`begin transactions as "${transactionalId}"`, async () => {
         const identity = await this.#cluster.sendToCoordinator('transaction', transactionalId, request)
-        return { ...identity, transactionalId }
+        return { ...identity, transactionalId, sequences: new Map() }
       })
       this.#held.set(transactionalId, held)
       held.catch(() => this.#held.delete(transactionalId))

@@ -6,7 +6,7 @@ import type { Cluster, Purpose } from './cluster.ts'
 import { sleep } from './cluster.ts'
 import { EARLIEST, type FetchedPartition, fetchRequest, LATEST } from './data-requests.ts'
 import { FAULT } from './kafka-fault.ts'
-import { FETCH_BYTES, type LogReader } from './log-reader.ts'
+import { FETCH_BYTES, type Follower, type LogReader } from './log-reader.ts'
 import { keyOf } from './request.ts'
 import { type SegmentCache, segmentOf } from './segment-cache.ts'
 
@@ -49,7 +49,7 @@ interface Lane {
   isBusy: boolean
 }
 
-export class TailPoller {
+export class TailPoller implements Follower {
   readonly #cluster: Cluster
   readonly #cache: SegmentCache
   readonly #reader: () => LogReader
@@ -92,6 +92,10 @@ export class TailPoller {
     feed.isHeld = false
     feed.notBefore = 0
     this.#kick()
+  }
+
+  isFollowing(key: string): boolean {
+    return this.#feeds.get(key)?.isAsked ?? false
   }
 
   /** A topic was made or removed here: whoever watches it need not find out. */
