@@ -2,12 +2,14 @@
 
 import { mkdirSync } from 'node:fs'
 import { resolve } from 'node:path'
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { createHostApp } from '../../../host/http/app.ts'
 import { Host } from '../../../host/pipeline/host.ts'
+import { SpqrError } from '../../../schemas/errors.ts'
 import { createManager } from '../../http/create-manager.ts'
 import { serve } from '../../http/serve.ts'
 import { ControlStore } from '../../store/control-store.ts'
+import { errorText, printError } from '../output.ts'
 import { COMPILER_FILES, productVersion, SHIPPED_FOLDER } from '../product.ts'
 import { addKafkaOptions, type KafkaOptions, kafkaOf } from './kafka-options.ts'
 import { addPermissionOptions, permissionsOf } from './permission-options.ts'
@@ -15,10 +17,10 @@ import { addSamples, type Samples } from './samples.ts'
 import { takeEnvironmentSecrets } from './secrets-of-environment.ts'
 
 interface DevOptions extends KafkaOptions {
-  port: string
+  port: number
   data: string
   empty?: boolean
-  workers?: string
+  workers?: number
   [permission: string]: unknown
 }
 
@@ -27,27 +29,39 @@ export function register(program: Command): void {
   const command = program
     .command('dev')
     .description('start a manager, a host and the embedded transport in one process')
-    .option('--port <port>', 'where the API listens, on this machine only', '8400')
+    .option(
+      '--port <port>',
+      'where the API listens, on this machine only; 0: any that is free',
+      numberIn(0, 65_535),
+      8400,
+    )
     .option('--data <folder>', 'where everything is kept', '.spqr')
     .option('--empty', 'without the sample pipelines')
-    .option('--workers <n>', 'threads that run operators')
+    .option('--workers <n>', 'threads that run operators; else as many as there are cores', numberIn(1, 256))
   addKafkaOptions(command)
-  addPermissionOptions(command).action(dev)
+  addPermissionOptions(command).action(async (options: DevOptions) => {
+    try {
+      await dev(options)
+    } catch (error) {
+      // Some of its threads may run already, and would keep the process.
+      printError(errorText(error))
+      process.exit(1)
+    }
+  })
 }
 
 async function dev(options: DevOptions): Promise<void> {
   const started = performance.now()
   const permissions = permissionsOf(options)
   const secrets = takeEnvironmentSecrets((line) => process.stderr.write(`${line}\n`))
-  const dataDir = resolve(options.data)
-  mkdirSync(dataDir, { recursive: true })
+  const dataDir = dataFolder(options.data)
   const store = ControlStore.open(dataDir)
   const host = await Host.start({
     dataDir,
     permissions,
     kafka: kafkaOf(options),
     onTransport: (state, detail) => process.stderr.write(`Kafka: ${state}${detail ? `, ${detail}` : ''}\n`),
-    computeWorkers: options.workers === undefined ? undefined : Number(options.workers),
+    computeWorkers: options.workers,
   })
   const app = createHostApp(host)
   const manager = await createManager({
@@ -59,10 +73,7 @@ async function dev(options: DevOptions): Promise<void> {
     ...secrets,
     log: (line) => process.stderr.write(`${line}\n`),
   })
-  const listening = await serve({ fetch: manager.fetch, port: Number(options.port) }).catch(async (error) => {
-    await host.stop()
-    throw error
-  })
+  const listening = await serve({ fetch: manager.fetch, port: options.port })
   // A host whose threads are gone can keep no promise: better to end, and to be started again.
   host.closed.catch((error) => {
     process.stderr.write(`${error.message}\n`)
@@ -88,4 +99,26 @@ async function dev(options: DevOptions): Promise<void> {
     `SPQR ${productVersion()} is ready at ${listening.url} (${Math.round(performance.now() - started)} ms)\n`,
   )
   if (samples) process.stdout.write(`${samples.hints}\n`)
+}
+
+/** @throws SpqrError INVALID_STATE where it cannot be made */
+function dataFolder(path: string): string {
+  const folder = resolve(path)
+  try {
+    mkdirSync(folder, { recursive: true })
+    return folder
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    const why = code === 'EEXIST' || code === 'ENOTDIR' ? 'that is a file' : `it cannot be made (${code})`
+    throw new SpqrError('INVALID_STATE', `Cannot keep data in "${folder}": ${why}; name another folder with --data.`)
+  }
+}
+
+/** Reads a whole number of an option. */
+function numberIn(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
+    if (value >= min && value <= max) return value
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`)
+  }
 }
