@@ -51,7 +51,7 @@ export async function addSamples(fetch: Fetch, url: string, adminToken?: string)
       .catch((error: Error) => process.stderr.write(`Cannot replay the flights again: ${error.message}\n`))
   }, AGAIN_MS)
   timer.unref()
-  return { hints: hintsOf(url), stop: () => clearInterval(timer) }
+  return { hints: hintsOf(url, adminToken !== undefined), stop: () => clearInterval(timer) }
 }
 
 type Api = (method: string, path: string, body?: string, but?: string[]) => Promise<unknown>
@@ -88,27 +88,28 @@ function howTo(error: unknown): string {
   return isDenied ? '\n  `npm start` gives this permission; `--empty` starts without the samples.' : ''
 }
 
-function hintsOf(url: string): string {
+function hintsOf(url: string, asksForToken: boolean): string {
+  const curl = asksForToken ? 'curl -H "authorization: Bearer $SPQR_ADMIN_TOKEN"' : 'curl'
   return `
 Real flights of 2001 land as you read this. Three things to try, each in a terminal of its own:
 
   # 1. watch the delays per airport, each second (Ctrl-C ends it)
-  curl -N ${url}/v1/pipelines/airport-kpis/out/live
+  ${curl} -N ${url}/v1/pipelines/airport-kpis/out/live
 
   # 2. drill down into one airport while all this runs, then watch it
-  curl -X POST ${url}/v1/pipelines -H 'content-type: application/json' -d '
+  ${curl} -X POST ${url}/v1/pipelines -H 'content-type: application/json' -d '
     {"id":"chicago","components":[
       {"id":"flights","source":"topic","settings":{"topic":"flights","from":"earliest"}},
       {"id":"from-chicago","operator":"json-filter","from":"flights","settings":{"where":[{"path":"origin","equals":"ORD"}]}},
       {"id":"per-destination","operator":"json-aggregate","from":"from-chicago","settings":{"groupBy":"destination",
         "fields":[{"as":"flights","fn":"count"},{"path":"delay","as":"meanDelay","fn":"mean"}]}},
       {"id":"live","emitter":"sse","from":"per-destination"}]}'
-  curl -N ${url}/v1/pipelines/chicago/out/live
+  ${curl} -N ${url}/v1/pipelines/chicago/out/live
 
   # 3. lower the threshold of the alerts from 120 to 30 minutes while they run, then watch them
-  curl -X PATCH ${url}/v1/pipelines/delay-alerts/components/too-late -H 'content-type: application/json' \\
+  ${curl} -X PATCH ${url}/v1/pipelines/delay-alerts/components/too-late -H 'content-type: application/json' \\
     -d '{"settings":{"where":[{"path":"delay","gt":30}]}}'
-  curl -N ${url}/v1/pipelines/delay-alerts/out/live
+  ${curl} -N ${url}/v1/pipelines/delay-alerts/out/live
 
 The API: ${url}/docs   More: README.md, docs/tutorial.md   Ctrl-C ends it, nothing is lost.
 `
