@@ -31,7 +31,7 @@ export function register(program: Command): void {
     .description('start a manager, a host and the embedded transport in one process')
     .option(
       '--port <port>',
-      'where the API listens, on this machine only; 0: any that is free',
+      'where the API listens, on this machine only; 0 picks a free one',
       numberIn(0, 65_535),
       8400,
     )
