@@ -7,6 +7,7 @@ import { operatorCommands } from './operator-commands.ts'
 import { errorText, printError, printJson } from './output.ts'
 import { pipelineCommands } from './pipeline-commands.ts'
 import { productVersion } from './product.ts'
+import { tenantCommands } from './tenant-commands.ts'
 import { topicCommands } from './topic-commands.ts'
 
 /** What starts a part of the product: loaded when it is asked for, since hosts and managers are large. */
@@ -37,6 +38,7 @@ export async function run(args: string[]): Promise<number> {
     pipelineCommands(program)
     operatorCommands(program)
     topicCommands(program)
+    tenantCommands(program)
     inherit(program)
     await program.parseAsync(args, { from: 'user' })
     return 0

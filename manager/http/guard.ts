@@ -102,7 +102,7 @@ function admit(c: ApiContext, need: Need, access: Access, adminHash: Uint8Array)
     choseTenant: false,
     end: access.tokens.endOf(row.id),
   }
-  const named = c.req.header(TENANT_HEADER)
+  const named = namedTenant(c)
   if (named !== undefined && named !== row.tenant) {
     throw new SpqrError('FORBIDDEN', `This token is of one tenant and may not act for "${named.slice(0, 80)}".`)
   }
@@ -114,9 +114,11 @@ function admit(c: ApiContext, need: Need, access: Access, adminHash: Uint8Array)
   c.set('caller', caller)
 }
 
+const namedTenant = (c: ApiContext): string | undefined => c.req.header(TENANT_HEADER) ?? c.req.query('tenant')
+
 /** The administrator acts for `default`, or for the tenant of the header or of `?tenant=`. */
 function actAsAdmin(c: ApiContext, access: Access): void {
-  const named = c.req.header(TENANT_HEADER) ?? c.req.query('tenant')
+  const named = namedTenant(c)
   if (named !== undefined) {
     if (!ID_PATTERN.test(named)) {
       throw new SpqrError('NOT_FOUND', `There is no tenant "${named.slice(0, 80)}".`)

@@ -22,7 +22,7 @@ export interface Use {
 export type Release = () => void
 
 /** Of a module whose report does not say. */
-const MODULE_MEMORY_MIB = 16
+const MODULE_MEMORY_MIB = 64
 const PAGES_PER_MIB = 16
 const TOPIC_BYTES_STALE_MS = 1000
 /** Sources of one tenant that wait for the compiler or are in it. */

@@ -25,6 +25,8 @@ export interface TestManager {
   log: string[]
   /** Asks as a client does; an object is sent as JSON. */
   ask(method: string, path: string, body?: unknown, type?: string): Promise<Answer>
+  /** The same as whoever has this token, or none; with more headers. */
+  as(token: string | undefined, headers?: Record<string, string>): TestManager['ask']
   /** The state of a pipeline, once it is the wanted one. */
   state(id: string, wanted: string): Promise<Answer['body']>
   stop(): Promise<void>
@@ -51,14 +53,25 @@ function versionOfFilter(): string {
 
 export const scratch = (): string => mkdtempSync(join(tmpdir(), 'spqr-manager-'))
 
-export async function startManager(options: { folder?: string } = {}): Promise<TestManager> {
+export interface TestManagerOptions {
+  folder?: string
+  /** The manager asks for tokens; `ask` brings this one. */
+  adminToken?: string
+  secretsKey?: string
+}
+
+export async function startManager(options: TestManagerOptions = {}): Promise<TestManager> {
   const folder = options.folder ?? scratch()
   const host = await RecordedHost.start(folder)
-  return startOver(folder, host)
+  return startOver(folder, host, options)
 }
 
 /** A manager over a host that is there already. */
-export async function startOver(folder: string, host: RecordedHost): Promise<TestManager> {
+export async function startOver(
+  folder: string,
+  host: RecordedHost,
+  { adminToken, secretsKey }: TestManagerOptions = {},
+): Promise<TestManager> {
   const store = ControlStore.open(folder)
   const log: string[] = []
   const manager = await createManager({
@@ -67,10 +80,13 @@ export async function startOver(folder: string, host: RecordedHost): Promise<Tes
     shippedFolder: SHIPPED_FOLDER,
     compiler: COMPILER_FILES,
     version: '0.0.0',
+    ...(adminToken === undefined ? {} : { adminToken }),
+    ...(secretsKey === undefined ? {} : { secretsKey }),
     log: (line) => log.push(line),
   })
   await manager.started
-  const ask = asker(manager)
+  const as: TestManager['as'] = (token, headers) => asker(manager, token, headers)
+  const ask = as(adminToken)
   const stop = async (): Promise<void> => {
     await manager.stop()
     store.stop()
@@ -84,15 +100,17 @@ export async function startOver(folder: string, host: RecordedHost): Promise<Tes
       await new Promise((done) => setTimeout(done, 5))
     }
   }
-  return { folder, host, manager, store, log, ask, state, stop }
+  return { folder, host, manager, store, log, ask, as, state, stop }
 }
 
-function asker(manager: Manager): TestManager['ask'] {
+function asker(manager: Manager, token?: string, more: Record<string, string> = {}): TestManager['ask'] {
   return async (method, path, body, type) => {
-    const init: RequestInit = { method }
+    const headers: Record<string, string> = { ...more }
+    if (token !== undefined) headers.authorization = `Bearer ${token}`
+    const init: RequestInit = { method, headers }
     if (body !== undefined) {
       init.body = type === undefined ? JSON.stringify(body) : (body as string)
-      init.headers = { 'content-type': type ?? 'application/json' }
+      headers['content-type'] = type ?? 'application/json'
     }
     const response = await manager.fetch(new Request(`http://127.0.0.1:8400${path}`, init))
     const text = await response.text()
