@@ -50,7 +50,7 @@ export interface PlanEmitter {
 export type PlanComponent = PlanSource | PlanOperator | PlanEmitter
 
 /** Where a pipeline starts. Only where no checkpoint exists unless it is asked for by name. */
-export type StartFrom = string // 'checkpoint' | 'savepoint:NAME' | 'earliest' | 'latest' | 'offset:N' | 'time:ISO'
+export type StartFrom = string // 'checkpoint' | 'checkpoint:EPOCH' | 'savepoint:NAME' | 'earliest' | 'latest' | 'offset:N' | 'time:ISO'
 
 export interface Plan {
   tenant: string

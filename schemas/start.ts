@@ -8,16 +8,17 @@ export type Start =
   | { at: 'offset'; offset: bigint }
   | { at: 'time'; timestampMs: number }
   | { at: 'savepoint'; name: string }
+  | { at: 'checkpoint'; epoch: number }
 
 const ISO = /^\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:?\d{2})?)?$/
 
 /**
  * Reads a start.
  * @param words the plain words that are good here
- * @param savepoints whether `savepoint:NAME` is
+ * @param kept whether `savepoint:NAME` and `checkpoint:EPOCH` are
  * @returns undefined where it is none
  */
-export function parseStart(text: string, words: readonly string[], savepoints = false): Start | undefined {
+export function parseStart(text: string, words: readonly string[], kept = false): Start | undefined {
   if (words.includes(text)) return { at: 'word', word: text }
   // 2^63 - 1 has 19 digits.
   const offset = /^offset:(0|[1-9]\d{0,18})$/.exec(text)
@@ -31,16 +32,18 @@ export function parseStart(text: string, words: readonly string[], savepoints = 
     return Number.isNaN(timestampMs) ? undefined : { at: 'time', timestampMs }
   }
   const savepoint = /^savepoint:([A-Za-z0-9][A-Za-z0-9._-]{0,127})$/.exec(text)
-  return savepoint && savepoints ? { at: 'savepoint', name: savepoint[1]! } : undefined
+  if (savepoint && kept) return { at: 'savepoint', name: savepoint[1]! }
+  const checkpoint = /^checkpoint:(0|[1-9]\d{0,14})$/.exec(text)
+  return checkpoint && kept ? { at: 'checkpoint', epoch: Number(checkpoint[1]) } : undefined
 }
 
 /** A text that is a start. */
-export const startSchema = (words: readonly string[], savepoints = false) =>
+export const startSchema = (words: readonly string[], kept = false) =>
   v.pipe(
     v.string(),
     v.check(
-      (text) => parseStart(text, words, savepoints) !== undefined,
-      `must be one of ${[...words, ...(savepoints ? ['savepoint:NAME'] : []), 'offset:N', 'time:ISO'].join(', ')}`,
+      (text) => parseStart(text, words, kept) !== undefined,
+      `must be one of ${[...words, ...(kept ? ['checkpoint:EPOCH', 'savepoint:NAME'] : []), 'offset:N', 'time:ISO'].join(', ')}`,
     ),
   )
 

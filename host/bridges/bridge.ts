@@ -58,6 +58,10 @@ export interface Source {
    * @throws SpqrError PERMISSION_DENIED, NOT_FOUND, INVALID_DOCUMENT …
    */
   open(position: unknown): Promise<void>
+  /** Where it begins, after an `open` without a position: kept before anything flows where it would begin elsewhere later. */
+  begins?(): unknown
+  /** After a crash it could read again what it has handed out. */
+  readonly isReread?: boolean
   /** The next records, up to about 256 KiB. Called only while there is room; never waits. */
   pull(): Chunk | typeof WAIT | typeof ENDED
   /** Records up to this position are covered by a durable checkpoint. */

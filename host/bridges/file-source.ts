@@ -36,6 +36,7 @@ const POLL_MS = 500
 const openFd = promisify(openDescriptor) as (path: string, flags: number) => Promise<number>
 
 export class FileSource implements Source {
+  readonly isReread = true
   #settings: Settings
   readonly #context: BridgeContext
   readonly #permissions: Permissions

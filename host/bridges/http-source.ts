@@ -2,9 +2,10 @@
 // durable before it is answered; under at-most-once it is handed the records directly.
 // Runs on: bridge.
 
+import { SpqrError } from '../../schemas/errors.ts'
 import { ingestTopic, topicName } from '../../schemas/names.ts'
 import { type BridgeContext, type Chunk, ENDED, type Source, type SourceType, WAIT } from './bridge.ts'
-import { groupOf, TopicSource } from './topic-source.ts'
+import { groupOf, TopicSource, type TopicSourceOptions } from './topic-source.ts'
 
 /** What waits to be taken may have so many bytes; above, ingest answers BACK_PRESSURE. */
 const WAITING_BYTES_MAX = 8 << 20
@@ -76,8 +77,52 @@ export class DirectHttpSource implements Source {
   }
 }
 
-/** Reads what was ingested out of the pipeline's own topic. */
+/** How long a record stays at least, whether a checkpoint covers it or not. */
+const KEPT_MS = 3_600_000
+const TRIM_EVERY_MS = 60_000
+
+/** By ingest topic: how far each pipeline that reads it here, the original and its forks, has come for good. */
+const covered = new Map<string, Map<HttpSource, bigint>>()
+
+/** Reads what was ingested out of the pipeline's own topic, and has it trimmed. */
 export class HttpSource extends TopicSource {
+  readonly #context: BridgeContext
+  readonly #topic: string
+  #trimmedAt = 0
+
+  constructor(options: TopicSourceOptions, context: BridgeContext) {
+    super(options, context)
+    this.#context = context
+    this.#topic = options.topic
+  }
+
+  override async open(position: unknown): Promise<void> {
+    await super.open(position)
+    const readers = covered.get(this.#topic) ?? new Map<HttpSource, bigint>()
+    covered.set(this.#topic, readers.set(this, offsetOf(position)))
+  }
+
+  committed(position: unknown): void {
+    const readers = covered.get(this.#topic)
+    readers?.set(this, offsetOf(position))
+    if (!readers || Date.now() - this.#trimmedAt < TRIM_EVERY_MS) return
+    this.#trimmedAt = Date.now()
+    const before = [...readers.values()].reduce((a, b) => (a < b ? a : b))
+    if (before === 0n) return
+    this.#context.transport.trim(this.#topic, 0, before, KEPT_MS).catch((thrown) => {
+      // Not written yet, or away: it is said again.
+      const error = SpqrError.from(thrown)
+      if (error.code !== 'NOT_FOUND') this.#context.report(error)
+    })
+  }
+
+  override stop(): Promise<void> {
+    const readers = covered.get(this.#topic)
+    readers?.delete(this)
+    if (readers?.size === 0) covered.delete(this.#topic)
+    return super.stop()
+  }
+
   /** Its settings bound what is ingested, not what is read. */
   configure(): boolean {
     return true
@@ -87,6 +132,11 @@ export class HttpSource extends TopicSource {
   drain(): Promise<void> {
     return this.drainAll()
   }
+}
+
+/** The next offset, of the one partition that an ingest topic has. */
+function offsetOf(position: unknown): bigint {
+  return BigInt((position as { offsets: Record<string, string> } | undefined)?.offsets['0'] ?? 0)
 }
 
 export const httpSource: SourceType = {

@@ -102,7 +102,7 @@ export class TopicLane {
   async #deliver(batch: Batch): Promise<void> {
     const { frames, records, transaction } = batch
     const options = this.#isLetters ? { transaction, create: true } : { transaction }
-    for (;;) {
+    while (!this.#stopped) {
       try {
         await this.#context.transport.append(this.#topic, this.#partition, frames, records, options)
         this.#backoff.reset()

@@ -54,6 +54,7 @@ export function groupOf(tenant: string, pipeline: string, group: unknown): strin
 }
 
 export class TopicSource implements Source {
+  readonly isReread = true
   readonly #context: BridgeContext
   readonly #options: TopicSourceOptions
   #lanes: Lane[] = []
@@ -96,6 +97,11 @@ export class TopicSource implements Source {
       if (lane) this.#read(lane)
     })
     for (const lane of this.#lanes) this.#read(lane)
+  }
+
+  begins(): unknown {
+    const position: Position = { topic: this.#options.topic, offsets: this.#offsets }
+    return position
   }
 
   pull(): Chunk | typeof WAIT | typeof ENDED {

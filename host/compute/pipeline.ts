@@ -154,9 +154,10 @@ export class Pipeline implements NodeOwner, SinkOwner {
 
   /** Moves records on until nothing can move or the time is up. @returns true: there is more to do // hot */
   advance(untilMs: number): boolean {
-    if (this.failing) return false
     const steps = this.steps
     for (;;) {
+      // Nothing but the dead letters that led there.
+      if (this.failing) return this.lettersSink?.step() ?? false
       let moved = false
       for (let i = 0; i < steps.length; i++) if (steps[i]!.step()) moved = true
       if (!moved) return false
@@ -255,8 +256,9 @@ export class Pipeline implements NodeOwner, SinkOwner {
   private fail(component: string, error: SpqrError): void {
     if (this.failing) return
     this.failing = true
-    // The letters that led here are kept.
-    this.lettersSink?.step()
+    // The letters that led here are kept: their end says that these were all.
+    this.markLetters(KIND_END, 0)
+    this.context.wake(this)
     this.context.toControl({ type: 'failed', pipeline: this.key, component, error: error.toMessage() })
   }
 

@@ -5,8 +5,9 @@ import { availableParallelism } from 'node:os'
 import { SpqrError } from '../../schemas/errors.ts'
 import { deadLetterTopic, ingestTopic, reachableTopic, topicName } from '../../schemas/names.ts'
 import type { Plan } from '../../schemas/plan.ts'
+import { parseStart, RESTART_WORDS } from '../../schemas/start.ts'
 import type { TenantSpec } from '../../schemas/tenant.ts'
-import type { FromBridge } from '../bridges/runtime/messages.ts'
+import type { CheckpointMeta, FromBridge } from '../bridges/runtime/messages.ts'
 import type { CountersView } from '../compute/counters.ts'
 import type { ChangeResult, EdgeStats, FromCompute } from '../compute/messages.ts'
 import type { Permissions } from '../permissions/permissions.ts'
@@ -53,6 +54,9 @@ const STOP_MS_MAX = 8000
 const CRASHES_APART_MS = 60_000
 /** States in which a pipeline has something on the workers. */
 const RUNS: ReadonlySet<PipelineState> = new Set(['running', 'paused', 'draining'])
+/** Waits between attempts to start again what runs nowhere. */
+const AGAIN_MS_MIN = 200
+const AGAIN_MS_MAX = 5000
 
 export class Host implements PipelineOwner {
   readonly workers: Workers
@@ -369,7 +373,9 @@ export class Host implements PipelineOwner {
     try {
       const wired = pipeline.wiring.wire(resolved, this.tenants.get(plan.tenant))
       this.workers.ensureBlocks(this.highestBlock(pipeline))
-      const from = await this.checkpointFor(pipeline, plan)
+      let from = await this.checkpointFor(pipeline, plan)
+      if (from && /^(savepoint|checkpoint):/.test(plan.startFrom ?? '')) from = await this.keepAsNewest(pipeline, from)
+      if (from) this.tellVersions(plan, from)
       timings.placeMs = performance.now() - began
       pipeline.moveTo('starting')
       await pipeline.start(wired, from, timings, retry)
@@ -383,26 +389,59 @@ export class Host implements PipelineOwner {
     }
   }
 
+  /**
+   * What the plan starts from; undefined: anew.
+   * @throws SpqrError NOT_FOUND, INVALID_STATE (damaged, or of another version of an operator)
+   */
   private async checkpointFor(pipeline: PipelineControl, plan: Plan): Promise<Checkpoint | undefined> {
-    const from = plan.startFrom
     if (plan.fresh) return undefined
-    const newest = await this.transport.checkpoint(pipeline.slot)
-    if (from === undefined || from === 'checkpoint') return newest
-    if (from.startsWith('savepoint:')) {
-      const savepoint = from.slice('savepoint:'.length)
-      const kept = await this.transport.checkpoint(pipeline.slot, { savepoint })
-      if (!kept) throw new SpqrError('NOT_FOUND', `Pipeline "${plan.id}" has no savepoint "${savepoint}"`)
-      // Epochs go up, whatever is gone back to.
-      return {
-        ...kept,
-        epoch: Math.max(kept.epoch, newest?.epoch ?? 0),
-        meta: { ...(kept.meta as object), completed: false },
-      }
+    const { transport } = this
+    const { slot } = pipeline
+    const start = plan.startFrom === undefined ? undefined : parseStart(plan.startFrom, RESTART_WORDS, true)
+    if (plan.startFrom !== undefined && !start) {
+      throw new SpqrError('INVALID_BODY', `Cannot start pipeline "${plan.id}" from "${plan.startFrom}".`)
     }
-    // From a place in the sources: no state. Epochs still go up.
+    if (!start || (start.at === 'word' && start.word === 'checkpoint')) {
+      const newest = await transport.checkpoint(slot)
+      if (newest) checkVersions(plan, newest, newest.revision >= plan.revision && plan.forkOf === undefined)
+      return newest
+    }
+    // Epochs go up, whatever is gone back to.
+    const [newest] = await transport.checkpoints(slot)
+    if (start.at === 'savepoint' || start.at === 'checkpoint') {
+      const which = start.at === 'savepoint' ? { savepoint: start.name } : { epoch: start.epoch }
+      const kept = await transport.checkpoint(slot, which)
+      const name = start.at === 'savepoint' ? `savepoint "${start.name}"` : `checkpoint of epoch ${start.epoch}`
+      if (!kept) throw new SpqrError('NOT_FOUND', `Pipeline "${plan.id}" has no ${name}`)
+      checkVersions(plan, kept, true)
+      const meta: CheckpointMeta = { ...(kept.meta as CheckpointMeta), completed: false, failed: undefined }
+      return { ...kept, epoch: Math.max(kept.epoch, newest?.epoch ?? 0), meta }
+    }
+    // From a place in the sources: no state.
     if (!newest) return undefined
-    const meta = { sources: {}, emitters: {}, operators: {}, completed: false }
+    const meta: CheckpointMeta = { sources: {}, emitters: {}, operators: {}, completed: false }
     return { ...newest, meta, snapshots: [] }
+  }
+
+  /** Whose state in the checkpoint is of another version, which the document replaced since: it starts anew. */
+  private tellVersions(plan: Plan, { snapshots }: Checkpoint): void {
+    for (const component of plan.components) {
+      if (component.kind !== 'operator') continue
+      const kept = snapshots.find((snapshot) => snapshot.component === component.id)
+      if (!kept || kept.digest === component.digest) continue
+      const text = `its state was made by another version of the operator: ${component.name}@${component.version} starts anew`
+      this.events.show(plan.tenant, plan.id, { kind: 'log', component: component.id, level: 2, text })
+    }
+  }
+
+  /** Makes what somebody goes back to the newest checkpoint, so that a crash does not undo it. */
+  private async keepAsNewest(pipeline: PipelineControl, from: Checkpoint): Promise<Checkpoint> {
+    const epoch = from.epoch + 1
+    const { slot } = pipeline
+    const { revision, meta } = from
+    const snapshots = from.snapshots.map((snapshot) => ({ ...snapshot, memory: snapshot.memory.slice() }))
+    const summary = await this.transport.commit({ slot, epoch, revision, meta, snapshots })
+    return { ...from, ...summary }
   }
 
   private async change(pipeline: PipelineControl, plan: Plan, keepState: boolean): Promise<PutResult> {
@@ -434,10 +473,7 @@ export class Host implements PipelineOwner {
     if (plan.startFrom === 'checkpoint' && pipeline.isLive) await pipeline.stop()
     else await pipeline.dropWorkers()
     const timings = await this.startAgain(pipeline, plan)
-    const now = this.pipeline(plan.tenant, plan.id)
-    // Written down at once: a crash before the first checkpoint would go on from where it was before.
-    if (now.isLive) await now.takeCheckpoint().catch(() => undefined)
-    return { state: now.state, warnings: [], timings, changes: [] }
+    return { state: this.pipeline(plan.tenant, plan.id).state, warnings: [], timings, changes: [] }
   }
 
   private async startAgain(before: PipelineControl, plan: Plan): Promise<StartTimings> {
@@ -534,7 +570,7 @@ export class Host implements PipelineOwner {
   }
 
   /** Starts again what runs nowhere, or only in part. */
-  private async startFromCheckpoint(before: PipelineControl): Promise<void> {
+  private async startFromCheckpoint(before: PipelineControl, waitMs = AGAIN_MS_MIN): Promise<void> {
     await before.dropWorkers()
     const plan = { ...before.plan, startFrom: undefined, fresh: false, paused: before.wantsPause }
     const next = this.fresh(before, plan)
@@ -542,8 +578,36 @@ export class Host implements PipelineOwner {
       await this.start(next, plan, true)
       this.readers.restarted(before, next)
     } catch (thrown) {
-      next.failed('', SpqrError.from(thrown).toMessage())
+      const error = SpqrError.from(thrown)
+      if (!error.retriable || this.stopping) next.failed('', error.toMessage())
+      else this.startAgainLater(next, error, waitMs)
     }
+  }
+
+  /** What is away for a while need not be anybody's work. */
+  private startAgainLater(pipeline: PipelineControl, error: SpqrError, waitMs: number): void {
+    this.report(pipeline, error)
+    pipeline.moveTo('starting')
+    const { tenant, id } = pipeline.plan
+    const again = (): Promise<void> =>
+      this.inTurn(tenant, id, async () => {
+        const isWaiting = this.byKey.get(pipeline.key) === pipeline && pipeline.state === 'starting'
+        if (isWaiting && !this.stopping) await this.startFromCheckpoint(pipeline, Math.min(waitMs * 2, AGAIN_MS_MAX))
+      })
+    setTimeout(() => void again(), waitMs).unref()
+  }
+
+  /** An epoch was lost: the pipeline goes on from its last checkpoint, as after a crash. */
+  private fellBack(key: number, error: SpqrError): void {
+    const pipeline = this.byKey.get(key)
+    if (!pipeline?.isLive) return
+    this.report(pipeline, error)
+    pipeline.lost()
+    pipeline.moveTo('starting')
+    const { tenant, id } = pipeline.plan
+    void this.inTurn(tenant, id, async () => {
+      if (this.byKey.get(key) === pipeline) await this.startFromCheckpoint(pipeline)
+    })
   }
 
   rebalance(pipeline: PipelineControl, worker: number): void {
@@ -556,7 +620,7 @@ export class Host implements PipelineOwner {
   private fromCompute(message: FromCompute): void {
     switch (message.type) {
       case 'failed':
-        this.byKey.get(message.pipeline)?.failed(message.component, message.error)
+        this.byKey.get(message.pipeline)?.failed(message.component, message.error, true)
         return
       case 'event':
         this.showEvent(message)
@@ -573,6 +637,9 @@ export class Host implements PipelineOwner {
     switch (message.type) {
       case 'failed':
         this.byKey.get(message.pipeline)?.failed(message.component, message.error)
+        return
+      case 'fell-back':
+        this.fellBack(message.pipeline, SpqrError.fromMessage(message.error))
         return
       case 'completed':
         this.byKey.get(message.pipeline)?.completed()
@@ -620,6 +687,25 @@ export class Host implements PipelineOwner {
     } finally {
       if (this.serial.get(key) === mine) this.serial.delete(key)
     }
+  }
+}
+
+/**
+ * State means something to the version of an operator alone that made it.
+ * @param isAsked somebody wants this state, or no change of the document says that it starts anew
+ * @throws SpqrError INVALID_STATE
+ */
+function checkVersions(plan: Plan, { epoch, snapshots }: Checkpoint, isAsked: boolean): void {
+  if (!isAsked) return
+  for (const component of plan.components) {
+    if (component.kind !== 'operator') continue
+    const kept = snapshots.find((snapshot) => snapshot.component === component.id)
+    if (!kept || kept.digest === component.digest) continue
+    const { id, name, version, digest } = component
+    throw new SpqrError(
+      'INVALID_STATE',
+      `Cannot start pipeline "${plan.id}" from the checkpoint of epoch ${epoch}: the state of "${id}" in it was made by another version of the operator (digest ${kept.digest.slice(0, 12)}) than ${name}@${version} (${digest.slice(0, 12)}); put that version back, or restart from earliest`,
+    )
   }
 }
 

@@ -42,6 +42,8 @@ export interface PipelineOwner {
 
 /** A pipeline that is to move has so long to come to rest. */
 const MOVE_MS_MAX = 5000
+/** One that is to stop; longer, and it stops at the checkpoint before. */
+const STOP_MS_MAX = 60_000
 
 /** Bridges and compute are told in parallel, and both must agree. */
 export class PipelineControl {
@@ -135,6 +137,7 @@ export class PipelineControl {
     if (sameBridges) {
       const answer = await compute.ask({ type: 'change', pipeline: this.key, graph: wired.graph, keepState })
       this.plan = plan
+      workers.bridge.post({ type: 'revised', pipeline: this.key, revision: plan.revision })
       return (answer as { changes?: ChangeResult[] }).changes ?? []
     }
     await workers.bridge.ask({ type: 'prepare', pipeline: this.key, spec: wired.bridge })
@@ -195,7 +198,8 @@ export class PipelineControl {
     if (this.live) {
       await this.setPaused(true)
       // What is about to complete needs no checkpoint of ours.
-      await this.takeCheckpoint().catch(() => undefined)
+      const { bridge } = this.owner.workers
+      await bridge.ask({ type: 'quiesce', pipeline: this.key, withinMs: STOP_MS_MAX }).catch(() => undefined)
       await this.dropWorkers()
     }
     if (this.state === 'running' || this.state === 'paused') this.moveTo('stopped')
@@ -241,12 +245,13 @@ export class PipelineControl {
     void this.dropWorkers()
   }
 
-  failed(component: string, error: ErrorMessage): void {
+  /** @param lettersEnd its operators failed: their last dead letters are on their way to the bridge */
+  failed(component: string, error: ErrorMessage, lettersEnd = false): void {
     if (this.state === 'failed' || this.state === 'stopped') return
     this.reason = { code: error.code, message: error.message, ...(component ? { component } : {}) }
     this.moveTo('failed')
     // Part of the ending: who starts or removes it next must not meet our last commit.
-    this.ending = this.dropWorkers()
+    this.ending = this.dropFailed(lettersEnd, this.ending)
       .then(() => this.keepFailure())
       .catch((thrown) => this.owner.report(this, SpqrError.from(thrown)))
   }
@@ -260,6 +265,15 @@ export class PipelineControl {
     } else {
       this.failed('', error)
     }
+  }
+
+  private async dropFailed(lettersEnd: boolean, before: Promise<void> | null): Promise<void> {
+    this.live = false
+    await before
+    const { bridge } = this.owner.workers
+    // First: what the operators have left is to arrive there.
+    await bridge.ask({ type: 'drop', pipeline: this.key, failed: { lettersEnd } }).catch(() => undefined)
+    await this.dropAll()
   }
 
   /** Writes down with the last checkpoint that it failed, so that a restart of the host changes nothing. */

@@ -144,6 +144,13 @@ export interface Transport {
   /** Calls `onAppend` soon after records became readable in the topic (which need not exist yet). @returns ends it */
   watch(topic: string, onAppend: (partition: number) => void): () => void
 
+  /**
+   * Lets records before this offset go, soon and as far as whole batches do, except those appended within the last
+   * `notYoungerThanMs`. It may be lost with a crash: say it again.
+   * @throws SpqrError NOT_FOUND
+   */
+  trim(topic: string, partition: number, before: bigint, notYoungerThanMs: number): Promise<void>
+
   /** Committed offsets of a group in a topic. */
   groupOffsets(group: string, topic: string): Promise<Map<number, bigint>>
 

@@ -180,6 +180,9 @@ export class BridgeLoop {
       case 'start':
         this.slots.get(message.pipeline)?.start()
         return
+      case 'revised':
+        this.slots.get(message.pipeline)?.revised(message.revision)
+        return
       case 'grants':
         for (const slot of this.slots.values()) if (slot.spec.tenant === message.tenant) slot.grant(message.grants)
         return
@@ -237,9 +240,12 @@ export class BridgeLoop {
         return this.slot(message.pipeline).relocate(this.computes[message.compute]!)
       case 'drop': {
         const slot = this.slots.get(message.pipeline)
+        // One that failed is still to hear of its last dead letters.
+        if (!message.failed) this.slots.delete(message.pipeline)
+        await slot?.drop(message.failed)
         this.slots.delete(message.pipeline)
         this.early.drop(message.pipeline)
-        return slot?.drop()
+        return undefined
       }
       case 'ingest':
         return ingest(this.slot(message.pipeline), this.setup.transport, message)

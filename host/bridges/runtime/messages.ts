@@ -62,17 +62,20 @@ export type ToBridge =
   | { type: 'slab'; index: number; memory: SharedArrayBuffer }
   | { type: 'create'; request: number; pipeline: number; compute: number; spec: BridgeSpec; from: RestoreFrom | null }
   | { type: 'start'; pipeline: number }
+  /** Operators changed, bridges did not. */
+  | { type: 'revised'; pipeline: number; revision: number }
   | { type: 'prepare'; request: number; pipeline: number; spec: BridgeSpec }
   | { type: 'commit'; request: number; pipeline: number; paused: boolean }
   | { type: 'abort'; request: number; pipeline: number }
   | { type: 'pause'; request: number; pipeline: number; paused: boolean }
   | { type: 'drain'; request: number; pipeline: number }
   | { type: 'checkpoint'; request: number; pipeline: number; savepoint?: string }
-  /** Takes a checkpoint behind which nothing flows, and no other begins, until `relocate`. */
+  /** Takes a checkpoint behind which nothing flows, and no other begins, until `relocate`, or until it is dropped. */
   | { type: 'quiesce'; request: number; pipeline: number; withinMs: number }
   /** The pipeline's operators run on this compute worker from now on. */
   | { type: 'relocate'; request: number; pipeline: number; compute: number }
-  | { type: 'drop'; request: number; pipeline: number }
+  /** @param lettersEnd the compute worker failed: its last dead letters, then their end, are on their way */
+  | { type: 'drop'; request: number; pipeline: number; failed?: { lettersEnd: boolean } }
   | { type: 'ingest'; request: number; pipeline: number; component: string; contentType: string; body: Uint8Array }
   | {
       type: 'subscribe'
@@ -104,6 +107,8 @@ export type FromBridge =
   | { type: 'completed'; pipeline: number }
   /** An emitter that was taken out has delivered its last record: its channel is free. */
   | { type: 'left'; pipeline: number; channel: number }
+  /** An epoch cannot be stored: the pipeline goes on from the last one that is. */
+  | { type: 'fell-back'; pipeline: number; error: ErrorMessage }
   | { type: 'checkpointed'; pipeline: number; summary: CheckpointSummary }
   | { type: 'event'; pipeline: number; component: string; kind: 'log' | 'fault'; level: number; text: string }
   | { type: 'out'; subscription: number; events: OutEvent[] }

@@ -5,7 +5,7 @@
 // barrier passes; emitters flush. When all have, everything is stored at once, and only then are sources told.
 
 import { SpqrError } from '../../../schemas/errors.ts'
-import { deadLetterTopic } from '../../../schemas/names.ts'
+import { deadLetterTopic, topicName } from '../../../schemas/names.ts'
 import type { Grants } from '../../../schemas/tenant.ts'
 import { DEAD_LETTERS, ERRORS, type Slabs } from '../../compute/counters.ts'
 import type { Image } from '../../compute/messages.ts'
@@ -17,6 +17,7 @@ import type { CheckpointSummary, SlotCommit, Snapshot, Transport } from '../../t
 import type { BridgeContext, Emitter, Source } from '../bridge.ts'
 import { emitterTypes, sourceTypes } from '../registry.ts'
 import { EmitterPump } from './emitter-pump.ts'
+import { KeptLetters } from './kept-letters.ts'
 import type {
   BridgeEmitterSpec,
   BridgeSourceSpec,
@@ -58,6 +59,8 @@ interface Epoch {
   images: Map<string, Image>
   /** What the emitters answered at this barrier, not at an end behind it. */
   emitterPositions: Map<string, unknown>
+  /** Of what runs when it begins: what changes meanwhile may or may not be in it. */
+  revision: number
   savepoint?: string
   done: (summary: CheckpointSummary) => void
   failed: (error: SpqrError) => void
@@ -73,7 +76,7 @@ export class Slot {
   private readonly emitterPositions = new Map<string, unknown>()
   private readonly context: SlotContext
   private compute: ComputeLink
-  /** Lets checkpoints begin again. */
+  /** Lets checkpoints begin again behind a move. */
   private unhold: () => void = () => undefined
   private permissions: Permissions
   private epoch = 0
@@ -91,6 +94,8 @@ export class Slot {
   /** Lets checkpoints begin again behind a change. */
   private openGate: () => void = () => undefined
   private readonly draining: { done: () => void; failed: (error: SpqrError) => void }[] = []
+  private lettersAreHere: () => void = () => undefined
+  private readonly lettersEnded = new Promise<void>((done) => (this.lettersAreHere = done))
   private prepared: { spec: BridgeSpec; sources: Map<string, SourcePump>; emitters: Map<string, EmitterPump> } | null =
     null
 
@@ -124,6 +129,12 @@ export class Slot {
     ])
     // All have settled: none opens behind our back when this is given up.
     for (const one of opened) if (one.status === 'rejected') throw one.reason
+    // Where it begins depends on the moment, or on who asked: a crash within the first epoch must not change it.
+    const isAnew = Object.keys(from?.meta.sources ?? {}).length === 0
+    const isMoving = this.spec.startFrom !== undefined || this.spec.sources.some((s) => s.settings.from === 'latest')
+    if (!isAnew || !isMoving) return
+    await this.commit(++this.epoch, {}, [], false)
+    for (const pump of this.emitters.values()) pump.epochPassed = this.committed
   }
 
   private expectEndsOfOperators(): void {
@@ -164,8 +175,19 @@ export class Slot {
     })
   }
 
-  /** Stops all and gives it back; what no checkpoint covers comes again. */
-  async drop(): Promise<void> {
+  /** Operators have other settings, or are other ones: a checkpoint is due. */
+  revised(revision: number): void {
+    this.spec = { ...this.spec, revision }
+    this.dirty()
+  }
+
+  /**
+   * Stops all and gives it back; what no checkpoint covers comes again.
+   * @param failed the dead letters that led there are kept
+   */
+  async drop(failed?: { lettersEnd: boolean }): Promise<void> {
+    if (failed?.lettersEnd) await atMost(LETTERS_WAIT_MS, this.lettersEnded)
+    if (failed) await atMost(LETTERS_WAIT_MS, this.emitters.get(LETTERS)?.emitter.flush())
     this.dropped = true
     if (this.timer) clearTimeout(this.timer)
     const stopped = new SpqrError('INVALID_STATE', `Pipeline "${this.spec.id}" was stopped`)
@@ -184,6 +206,7 @@ export class Slot {
     // A commit under way is waited for: who starts next must find it, and nothing may appear behind a removal.
     await this.queue.catch(() => undefined)
     await this.abortStaged()
+    if (failed) await this.saveLetters()
   }
 
   /** Drops what no commit will name: of the epoch in work, and of emitters that were one ahead of it. */
@@ -191,6 +214,15 @@ export class Slot {
     if (this.spec.delivery !== 'exactly-once') return
     const { transport } = this.context
     await Promise.allSettled([1, 2].map((ahead) => transport.abort(this.transactionOf(this.committed + ahead))))
+  }
+
+  /** Dead letters of epochs that are never stored, by themselves. */
+  private async saveLetters(): Promise<void> {
+    const letters = this.emitters.get(LETTERS)?.emitter
+    if (!(letters instanceof KeptLetters)) return
+    const topic = topicName(this.spec.tenant, deadLetterTopic(this.spec.id))
+    for (const { bytes, length, records } of letters.rest())
+      await this.context.transport.append(topic, 0, bytes.subarray(0, length), records, { create: true })
   }
 
   // Changes
@@ -276,7 +308,10 @@ export class Slot {
       this.emitterPositions.delete(component)
     }
     for (const [component, pump] of sources) this.sources.set(component, pump)
-    for (const [component, pump] of emitters) this.emitters.set(component, pump)
+    for (const [component, pump] of emitters) {
+      pump.epochPassed = this.committed
+      this.emitters.set(component, pump)
+    }
     this.spec = spec
     for (const [, pump] of sources) {
       pump.paused = paused
@@ -311,10 +346,17 @@ export class Slot {
       const pump = this.sources.get(source.component)!
       if (sameSpec(pump.spec, source)) continue
       if (!pump.source.configure?.(source.settings)) {
+        // It pulls nothing meanwhile: the new one begins where the old one ended.
+        const { paused } = pump
+        pump.paused = true
         const replacement = sourceTypes[source.type]!.create(source.settings, this.contextOf(source.component, pump))
-        await replacement.open(pump.nextPosition)
-        await pump.source.stop()
-        pump.source = replacement
+        try {
+          await replacement.open(pump.nextPosition)
+          await pump.source.stop()
+          pump.source = replacement
+        } finally {
+          pump.paused = paused
+        }
       }
       pump.spec = source
       this.context.schedule(pump)
@@ -367,18 +409,19 @@ export class Slot {
   }
 
   /**
-   * Takes a checkpoint of a paused pipeline, and holds back the next one until `relocate`.
+   * Takes a checkpoint of a paused pipeline, and holds back the next one until `relocate`, or for ever.
    * @throws SpqrError INVALID_STATE where an emitter does not deliver in time: nothing is held back then
    */
   quiesce(withinMs: number): Promise<CheckpointSummary> {
     let late = false
     const taken = this.queue.catch(() => undefined).then(() => this.begin(undefined, true))
-    const held = (): Promise<void> => (late || this.dropped ? Promise.resolve() : new Promise((free) => (this.unhold = free)))
+    const held = (): Promise<void> =>
+      late || this.dropped ? Promise.resolve() : new Promise((free) => (this.unhold = free))
     this.queue = taken.then(held)
     return new Promise((done, failed) => {
       const timer = setTimeout(() => {
         late = true
-        const message = `Cannot move pipeline "${this.spec.id}": it does not come to rest, an emitter is slow; try again later`
+        const message = `Pipeline "${this.spec.id}" does not come to rest: an emitter is slow; try again later`
         failed(new SpqrError('INVALID_STATE', message, { retriable: true }))
       }, withinMs)
       taken.then(done, failed).finally(() => clearTimeout(timer))
@@ -404,7 +447,7 @@ export class Slot {
     this.timer = null
     const epoch = ++this.epoch
     // At most once: what was read counts as done, so no barrier need flow.
-    if (this.spec.delivery === 'at-most-once' && !whole) return this.commit(epoch, {}, [], false, savepoint)
+    if (this.spec.delivery === 'at-most-once' && !whole) return this.commit(epoch, {}, [], false)
     const running = [...this.sources.values()].filter((pump) => !pump.ended)
     return new Promise((done, failed) => {
       const operators = this.spec.operators.filter((o) => !this.endedImages.has(o))
@@ -417,6 +460,7 @@ export class Slot {
         positions: {},
         images: new Map(),
         emitterPositions: new Map(),
+        revision: this.spec.revision,
         savepoint,
         done,
         failed,
@@ -480,6 +524,7 @@ export class Slot {
 
   private emitterPassed(component: string, epoch: number, end: boolean, position?: unknown): void {
     if (end) this.endsLeft.delete(component)
+    if (end && component === LETTERS) this.lettersAreHere()
     const work = this.inWork
     if (work && (work.epoch === epoch || end) && work.emittersLeft.delete(component)) {
       work.emitterPositions.set(component, position)
@@ -506,24 +551,13 @@ export class Slot {
   private async store(work: Epoch): Promise<CheckpointSummary> {
     // No operator that runs: no barrier came by way of their dead letters.
     if (!work.emitterPositions.has(LETTERS)) await this.emitters.get(LETTERS)!.emitter.flush()
-    const summary = await this.commitOf(work)
+    const summary = await this.commit(work.epoch, work.positions, [...work.images.values()], false, work)
     for (const [component, { position }] of Object.entries(work.positions)) {
       this.sources.get(component)?.source.committed?.(position)
     }
     this.context.toControl({ type: 'checkpointed', pipeline: this.key, summary })
     this.finishIfWhole()
     return summary
-  }
-
-  private async commitOf(work: Epoch): Promise<CheckpointSummary> {
-    const { epoch, positions, images, emitterPositions, savepoint } = work
-    try {
-      return await this.commit(epoch, positions, [...images.values()], false, savepoint, emitterPositions)
-    } catch (thrown) {
-      // The emitters are in the next transaction already; a later commit would leave out what this one was to publish.
-      if (this.spec.delivery === 'exactly-once') this.fail('', SpqrError.from(thrown))
-      throw thrown
-    }
   }
 
   /** The end has reached everyone: the last checkpoint says so before anybody can see it. */
@@ -539,7 +573,11 @@ export class Slot {
           this.context.toControl({ type: 'completed', pipeline: this.key })
           for (const { done } of this.draining.splice(0)) done()
         },
-        (thrown) => this.fail('', SpqrError.from(thrown)),
+        (thrown) => {
+          const error = SpqrError.from(thrown)
+          if (error.retriable) this.fallBack(error)
+          else this.fail('', error)
+        },
       )
     this.queue = last
   }
@@ -549,14 +587,13 @@ export class Slot {
     positions: CheckpointMeta['sources'],
     images: Image[],
     completed: boolean,
-    savepoint?: string,
-    emitterPositions: ReadonlyMap<string, unknown> = new Map(),
+    { savepoint, revision = this.spec.revision, emitterPositions = new Map() }: Partial<Epoch> = {},
   ): Promise<CheckpointSummary> {
     const all = new Map([...this.endedImages, ...images.map((image) => [image.component, image] as const)])
     const meta: CheckpointMeta = { sources: {}, emitters: {}, operators: {}, completed }
     for (const [component, pump] of this.sources) {
       meta.sources[component] = positions[component] ?? {
-        position: pump.position,
+        position: this.spec.delivery === 'at-most-once' ? pump.counted : pump.position,
         sequence: pump.sequence,
         ended: pump.ended,
       }
@@ -574,8 +611,8 @@ export class Slot {
       const given = this.endedImages.has(component) ? memory.slice() : memory
       snapshots.push({ component, instance: 0, digest, globals, memory: given })
     }
-    const { tenant, id, revision, delivery } = this.spec
-    const summary = await this.context.transport.commit({
+    const { tenant, id, delivery } = this.spec
+    const stored = this.context.transport.commit({
       slot: { tenant, pipeline: id, slot: 0 },
       epoch,
       revision,
@@ -585,8 +622,40 @@ export class Slot {
       transaction: delivery === 'exactly-once' ? this.transactionOf(epoch) : undefined,
       offsets: this.offsetsOf(meta.sources),
     })
+    const summary = await stored.catch((thrown: unknown) => {
+      // What the epoch has written cannot be published by a later one: nothing may follow it.
+      if (delivery === 'exactly-once' && !completed) this.fallBack(SpqrError.from(thrown))
+      throw thrown
+    })
     this.committed = epoch
+    const letters = this.emitters.get(LETTERS)?.emitter
+    if (letters instanceof KeptLetters) letters.stored()
     return summary
+  }
+
+  private fallBack(error: SpqrError): void {
+    if (this.dropped) return
+    this.context.toControl({ type: 'fell-back', pipeline: this.key, error: error.toMessage() })
+  }
+
+  /** At most once: what the sources have read counts as done from here on. */
+  private count(): Promise<void> {
+    const counted = this.queue
+      .catch(() => undefined)
+      .then(async () => {
+        for (;;) {
+          if (this.dropped) throw new SpqrError('INVALID_STATE', `Pipeline "${this.spec.id}" was stopped`)
+          try {
+            await this.commit(++this.epoch, {}, [], false)
+            return
+          } catch (thrown) {
+            this.report(SpqrError.from(thrown))
+            await new Promise((later) => setTimeout(later, COUNT_AGAIN_MS))
+          }
+        }
+      })
+    this.queue = counted
+    return counted
   }
 
   /** What the sources have read of topics, under their groups' names. */
@@ -618,7 +687,10 @@ export class Slot {
     if (!type) throw new SpqrError('INVALID_DOCUMENT', `There is no source "${spec.type}"`)
     const source = type.create(spec.settings, context)
     const rate = { cells: this.context.quota, tenant: this.spec.tenantIndex }
-    const pump = new SourcePump(spec, source, this.context.slabs.block(spec.counters), rate, {
+    const isOnce = this.spec.delivery === 'at-most-once'
+    const pump = new SourcePump(spec, source, this.context.slabs.block(spec.counters), rate, isOnce, {
+      count: () => this.count(),
+      ready: (waiting) => this.context.schedule(waiting),
       announceRing: (channel, memory) => this.compute.announceRing(this.key, channel, memory),
       signal: (channel) => this.compute.signal(channel),
       dirty: () => this.dirty(),
@@ -638,7 +710,10 @@ export class Slot {
     pump.sequence = kept?.sequence ?? 0
     holder.pump = pump
     if (kept?.ended) pump.resumeEnded()
-    else await source.open(position).catch((thrown) => refuse(spec.component, thrown))
+    else {
+      await source.open(position).catch((thrown) => refuse(spec.component, thrown))
+      if (position === undefined) pump.position = source.begins?.()
+    }
     this.context.listen(spec.channel, pump, this.key)
     return pump
   }
@@ -648,12 +723,14 @@ export class Slot {
     const context = this.contextOf(spec.component, holder)
     const type = emitterTypes[spec.type]
     if (!type) throw new SpqrError('INVALID_DOCUMENT', `There is no emitter "${spec.type}"`)
-    const emitter = type.create(spec.settings, context)
+    const made = type.create(spec.settings, context)
+    const isKept = spec.component === LETTERS && this.spec.delivery === 'exactly-once'
+    const emitter = isKept ? new KeptLetters(made) : made
     const counters = this.context.slabs.block(spec.counters)
     const pump = new EmitterPump(spec, emitter, counters, this.committed, {
       signal: (channel) => this.compute.signal(channel),
       flushed: (flushed, epoch, end, at) => this.flushed(flushed, epoch, end, at),
-      emitterFailed: (_, thrown) => this.fail(spec.component, SpqrError.from(thrown)),
+      emitterFailed: (_, thrown) => context.fail(SpqrError.from(thrown)),
     })
     holder.pump = pump
     await emitter.open(position).catch((thrown) => refuse(spec.component, thrown))
@@ -690,7 +767,7 @@ export class Slot {
         this.report(error, component)
       },
       deadLetter: (error, record, offset) => this.deadLetter(pumpOf(), component, error, record, offset),
-      fail: (error) => this.fail(component, error),
+      fail: (error) => (error.extra?.epochLost === true ? this.fallBack(error) : this.fail(component, error)),
       log: (level, text) =>
         this.context.toControl({
           type: 'event',
@@ -756,6 +833,9 @@ export class Slot {
   }
 }
 
+/** The last dead letters of a pipeline that failed are waited for so long. */
+const LETTERS_WAIT_MS = 3000
+const COUNT_AGAIN_MS = 200
 /** The clock of rates ticks about so often. */
 const THROTTLE_MS = 10
 
@@ -774,6 +854,14 @@ function refuse(component: string, thrown: unknown): never {
     extra: error.extra,
     cause: thrown,
   })
+}
+
+/** Waits for it, but no longer than that; whether it went well does not matter. */
+async function atMost(ms: number, work: Promise<unknown> | undefined): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((done) => (timer = setTimeout(done, ms)))
+  await Promise.race([work?.catch(() => undefined), late])
+  clearTimeout(timer)
 }
 
 function sameSpec(a: { settings: unknown; type: string }, b: { settings: unknown; type: string }): boolean {

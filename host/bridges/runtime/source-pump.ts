@@ -6,6 +6,7 @@ import type { QuotaCells } from '../../quota/quota-cells.ts'
 import { KIND_BARRIER, KIND_END, RECORD_SEQUENCE, RECORD_SOURCE } from '../../record/record.ts'
 import { ChannelWriter } from '../../ring/channel.ts'
 import { type Chunk, ENDED, type Source, WAIT } from '../bridge.ts'
+import { HeldChunks } from './held-chunks.ts'
 import type { BridgeSourceSpec } from './messages.ts'
 
 /** A ring is asked for room of this size, so that one signal is worth a batch. */
@@ -30,6 +31,10 @@ export interface PumpOwner {
   sourceEnded(pump: SourcePump): void
   crashed(pump: SourcePump, thrown: unknown): void
   barrierSent(pump: SourcePump, epoch: number): void
+  /** At most once: resolves when a checkpoint says that everything up to the pump's `counted` is done. */
+  count(): Promise<void>
+  /** The pump can go on. */
+  ready(pump: SourcePump): void
 }
 
 export class SourcePump {
@@ -48,11 +53,22 @@ export class SourcePump {
   private chunkAt = 0
   private words: Int32Array = new Int32Array(0)
   private wordsOf: ArrayBufferLike | null = null
+  private readonly held: HeldChunks | null
+  private notedTo: unknown
   private barrier = 0
   private blocked = false
   private endMark = false
 
-  constructor(spec: BridgeSourceSpec, source: Source, counters: Counters, rate: Rate, owner: PumpOwner) {
+  /** @param isOnce what can be read again flows only once it counts as done: at most once */
+  constructor(
+    spec: BridgeSourceSpec,
+    source: Source,
+    counters: Counters,
+    rate: Rate,
+    isOnce: boolean,
+    owner: PumpOwner,
+  ) {
+    this.held = isOnce && source.isReread ? new HeldChunks() : null
     this.rate = rate
     this.spec = spec
     this.source = source
@@ -77,6 +93,7 @@ export class SourcePump {
 
   /** Where another source would go on: behind what was pulled, be it in the ring yet or not. */
   get nextPosition(): unknown {
+    if (this.held !== null && !this.held.isEmpty) return this.held.end
     return this.chunk === null ? this.position : this.chunk.position
   }
 
@@ -104,18 +121,52 @@ export class SourcePump {
   turn(): boolean {
     if (this.blocked || this.ended) return false
     if (this.chunk !== null && !this.putChunk()) return false
+    if (this.held !== null && this.putHeld(this.held)) return true
     // Refused and yet not blocked: room was made between the two looks, which nobody announces. At once again.
     if (this.barrier !== 0 && !this.putBarrier()) return !this.blocked
-    if (this.endMark) return this.putEnd() || !this.blocked
-    if (this.paused) return false
+    if (this.endMark) return this.end()
+    if (this.paused || this.held?.isFull) return false
     const chunk = this.source.pull()
     if (chunk === WAIT) return false
     if (chunk === ENDED) {
       this.endMark = true
-      return this.putEnd() || !this.blocked
+      return this.end()
     }
-    if (chunk.to > chunk.from) this.stamp(chunk)
-    else this.position = chunk.position
+    if (chunk.to === chunk.from) {
+      if (this.held === null || this.held.isEmpty) this.position = chunk.position
+    } else if (this.held !== null) this.hold(this.held, chunk)
+    else this.stamp(chunk)
+    return true
+  }
+
+  /** Where a checkpoint without barriers says that it stands. */
+  get counted(): unknown {
+    return this.notedTo ?? this.position
+  }
+
+  private hold(held: HeldChunks, chunk: Chunk): void {
+    held.add(chunk)
+    this.settle(held)
+  }
+
+  private settle(held: HeldChunks): void {
+    held.settle(
+      (position) => {
+        this.notedTo = position
+        return this.owner.count()
+      },
+      () => {
+        this.settle(held)
+        this.owner.ready(this)
+      },
+    )
+  }
+
+  /** Lets the next chunk flow that counts as done; a barrier comes behind all of these. */
+  private putHeld(held: HeldChunks): boolean {
+    const chunk = held.take()
+    if (chunk === undefined) return false
+    this.stamp(chunk)
     return true
   }
 
@@ -200,6 +251,12 @@ export class SourcePump {
     this.owner.signal(this.spec.channel)
     this.owner.barrierSent(this, epoch)
     return true
+  }
+
+  private end(): boolean {
+    // What is held comes before; `ready` follows.
+    if (this.held !== null && !this.held.isEmpty) return false
+    return this.putEnd() || !this.blocked
   }
 
   private putEnd(): boolean {

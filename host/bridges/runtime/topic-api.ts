@@ -98,7 +98,7 @@ export interface FetchQuery {
 
 function readFrom(text: string): ReadFrom {
   const start = parseStart(text, READ_WORDS)
-  if (!start || start.at === 'savepoint') {
+  if (!start || start.at === 'savepoint' || start.at === 'checkpoint') {
     throw new SpqrError('INVALID_BODY', `Cannot read from "${text}": write earliest, latest, offset:N or time:ISO`, {
       issues: [{ pointer: '/from', message: 'must be earliest, latest, offset:N or time:ISO' }],
     })

@@ -252,7 +252,7 @@ export class CheckpointStore {
   #damaged(slotId: SlotId, row: CheckpointRow, older: CheckpointRow[]): SpqrError {
     const whole = older.find((one) => this.#open(one) !== undefined)
     const offer = whole
-      ? `the one before, of epoch ${whole.epoch}, is whole: restart from that`
+      ? `the one before, of epoch ${whole.epoch}, is whole: restart from "checkpoint:${whole.epoch}"`
       : 'none before it is whole'
     const text = `Cannot load the checkpoint of epoch ${row.epoch} of ${textOf(slotId)}: it is damaged; ${offer}.`
     const extra = { epoch: row.epoch, ...(whole ? { wholeEpoch: whole.epoch } : {}) }

@@ -116,6 +116,10 @@ export class EmbeddedTransport implements Transport {
     }
   }
 
+  async trim(topic: string, partition: number, before: bigint, notYoungerThanMs: number): Promise<void> {
+    await this.#log.call('trim', { op: 'trim', topic, partition, before: Number(before), notYoungerThanMs })
+  }
+
   async groupOffsets(group: string, topic: string): Promise<Map<number, bigint>> {
     const offsets = await this.#log.call('groupOffsets', { op: 'groupOffsets', group, topic })
     return new Map(offsets.map(([partition, offset]) => [partition, BigInt(offset)]))

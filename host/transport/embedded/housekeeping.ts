@@ -32,6 +32,13 @@ const TOMBSTONES_STAY_MS = 86_400_000
 const FREE_PAGES_PER_STEP = 256
 const FREE_PAGES_MIN = 2048
 
+/** What a reader no longer needs. */
+export interface TrimBound {
+  before: number
+  /** ms since 1970 */
+  appendedBefore: number
+}
+
 /** A walk over a partition that rewrites its rows as fewer. */
 interface Rewrite {
   partition: Partition
@@ -55,6 +62,7 @@ export class Housekeeping {
   readonly #freePages: Statement
   /** Partitions to look at for bytes, small rows, compaction. */
   readonly #noted = new Set<Partition>()
+  readonly #trims = new Map<Partition, TrimBound>()
   #mapping?: Rewrite & { last: Map<string, number> }
   #rewrite?: Rewrite
   #hasTrash = true
@@ -91,6 +99,12 @@ export class Housekeeping {
     }
   }
 
+  /** Rows that end before this offset, and are as old as that, may go. */
+  noteTrim(partition: Partition, bound: TrimBound): void {
+    this.#trims.set(partition, bound)
+    this.#noted.add(partition)
+  }
+
   /** A topic was deleted. */
   noteTrash(): void {
     this.#hasTrash = true
@@ -107,6 +121,7 @@ export class Housekeeping {
     this.#mapping = undefined
     this.#rewrite = undefined
     this.#noted.clear()
+    this.#trims.clear()
     this.#hasFree = false
   }
 
@@ -159,8 +174,10 @@ export class Housekeeping {
   #stepNoted(): void {
     const partition = this.#noted.values().next().value
     if (!partition) return
-    if (!this.#isGone(partition) && (this.#expire(partition) || this.#trim(partition))) return
+    if (!this.#isGone(partition) && (this.#expire(partition) || this.#trim(partition) || this.#trimTo(partition)))
+      return
     this.#noted.delete(partition)
+    this.#trims.delete(partition)
     if (this.#isGone(partition)) return
     if (partition.topic.info.compact) {
       if (!isDirty(partition)) return
@@ -184,6 +201,20 @@ export class Housekeeping {
     if (count === 0) return false
     this.#removeOldest(partition, rows, count)
     return count === rows.length - 1
+  }
+
+  /** What somebody asked for. @returns whether there may be more to do */
+  #trimTo(partition: Partition): boolean {
+    const bound = this.#trims.get(partition)
+    if (!bound) return false
+    const rows = this.#oldest.all(partition.id) as RowPlace[]
+    let count = 0
+    while (count < rows.length && rows[count]!.next <= bound.before && rows[count]!.appended_at < bound.appendedBefore)
+      count++
+    if (count < rows.length || count === 0) this.#trims.delete(partition)
+    if (count === 0) return false
+    this.#removeOldest(partition, rows, count)
+    return true
   }
 
   /** Retention by time. @returns whether there may be more to do */

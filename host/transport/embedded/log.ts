@@ -150,6 +150,12 @@ export class Log {
         const rows = this.#offsets.all(body.group, body.topic) as { partition: number; position: number }[]
         return rows.map(({ partition, position }) => [partition, position])
       }
+      case 'trim':
+        this.housekeeping.noteTrim(this.#catalog.partition(body.topic, body.partition), {
+          before: body.before,
+          appendedBefore: Date.now() - body.notYoungerThanMs,
+        })
+        return undefined
       case 'checkpoint':
         return this.#checkpoints.load(body.slot, body.which)
       case 'checkpoints':

@@ -115,6 +115,7 @@ function handle(client: Client, request: Request): void {
   const { id } = request
   if (isRead(request)) {
     reply(client, id, attempt(request), request.op)
+    if (request.op === 'trim') scheduleStep(STEP_PAUSE_MS)
     return
   }
   const waiting: Waiting = { id, owner: client, body: request }

@@ -47,6 +47,7 @@ export type ReadBody =
   | { op: 'offsetOf'; topic: string; partition: number; from: FromBody }
   | { op: 'offsets'; topic: string }
   | { op: 'groupOffsets'; group: string; topic: string }
+  | { op: 'trim'; topic: string; partition: number; before: number; notYoungerThanMs: number }
   | { op: 'checkpoint'; slot: SlotId; which?: WhichCheckpoint }
   | { op: 'checkpoints'; slot: SlotId }
 
@@ -72,6 +73,7 @@ export interface Results {
   offsetOf: number
   offsets: { partition: number; earliest: number; latest: number }[]
   groupOffsets: [partition: number, offset: number][]
+  trim: undefined
   checkpoint: (Omit<Checkpoint, 'meta'> & { meta: string }) | undefined
   checkpoints: CheckpointSummary[]
 }

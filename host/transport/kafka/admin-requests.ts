@@ -128,6 +128,33 @@ export function deleteTopicRequest(name: string, timeoutMs: number): KafkaReques
   }
 }
 
+/** To the partition's leader: records before the offset go. */
+export function deleteRecordsRequest(
+  topic: string,
+  partition: number,
+  before: number,
+  timeoutMs: number,
+): KafkaRequest<void> {
+  const body = new WireWriter().i32(1).string(topic).i32(1).i32(partition).i64(before).i32(timeoutMs).bytes
+  return {
+    apiKey: 21,
+    apiVersion: 1,
+    apiName: 'DeleteRecords',
+    body,
+    read: (from) => {
+      from.throttle()
+      from.array(() => {
+        from.string()
+        from.array(() => {
+          from.i32()
+          from.i64()
+          check(from.i16())
+        })
+      })
+    },
+  }
+}
+
 const RESOURCE_TOPIC = 2
 
 /** @returns settings by topic; one that is gone meanwhile, or not ours to see, has none */

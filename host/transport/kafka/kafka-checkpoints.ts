@@ -341,7 +341,7 @@ export class KafkaCheckpoints {
       break
     }
     const offer = whole
-      ? `the one before, of epoch ${whole.epoch}, is whole: restart from that`
+      ? `the one before, of epoch ${whole.epoch}, is whole: restart from "checkpoint:${whole.epoch}"`
       : 'none before it is whole'
     const text = `Cannot load the checkpoint of epoch ${manifest.epoch} of ${textOf(slotId)}: it is damaged; ${offer}.`
     const extra = { epoch: manifest.epoch, ...(whole ? { wholeEpoch: whole.epoch } : {}) }

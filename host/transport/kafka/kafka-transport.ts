@@ -19,6 +19,7 @@ import type {
   TopicSpec,
   Transport,
 } from '../transport.ts'
+import { deleteRecordsRequest } from './admin-requests.ts'
 import { Cluster, type ClusterState, noTopic, sleep } from './cluster.ts'
 import { type CodecName, loadCodecs } from './codecs.ts'
 import { EARLIEST, LATEST } from './data-requests.ts'
@@ -55,6 +56,7 @@ export interface KafkaOptions {
 const CACHE_BYTES = 64 << 20
 const REQUEST_MS = 30_000
 const CONNECT_MS = 3_000
+const TRIM_MS = 10_000
 const START_RETRY_MS = 250
 
 /** @example const transport = await KafkaTransport.start({ brokers: ['localhost:9092'] }) */
@@ -194,6 +196,18 @@ export class KafkaTransport implements Transport {
 
   watch(topic: string, onAppend: (partition: number) => void): () => void {
     return this.#poller.watch(topic, onAppend)
+  }
+
+  /** By the time in the records, which of an ingest topic is that of their arrival. */
+  trim(topic: string, partition: number, before: bigint, notYoungerThanMs: number): Promise<void> {
+    return this.#call(`trim "${topic}"`, async () => {
+      this.#isOurs(topic)
+      const young = await this.#reader.list(topic, partition, Math.max(0, Date.now() - notYoungerThanMs))
+      const bound = young < 0 ? Number(before) : Math.min(Number(before), young)
+      if (bound <= (await this.#reader.list(topic, partition, EARLIEST))) return
+      const request = deleteRecordsRequest(topic, partition, bound, TRIM_MS)
+      await this.#cluster.attempt(`trim "${topic}"`, () => this.#cluster.sendToLeader(topic, partition, request))
+    })
   }
 
   groupOffsets(group: string, topic: string): Promise<Map<number, bigint>> {

@@ -483,6 +483,26 @@ export function transportSuite(name: string, make: () => Promise<TransportUnderT
     await rejects(transport.copyCheckpoint(from, to), 'NOT_FOUND')
   })
 
+  test('trimmed records go when they are old enough, and never one at or behind the offset', async ({
+    under: { transport },
+  }) => {
+    const topic = topicName()
+    await transport.createTopic({ name: topic })
+    for (let from = 0; from < 15; from += 5) await append(transport, topic, values(from, 5, Date.now() - 1000))
+    await transport.trim(topic, 0, 10n, 3_600_000)
+    const earliest = async (): Promise<bigint> => (await transport.offsets(topic))[0]!.earliest
+    for (let tries = 0; (await earliest()) < 10n; tries++) {
+      assert.ok(tries < 500, `still from ${await earliest()}`)
+      // Only from the second time on: young ones have stayed until then.
+      if (tries === 20) assert.is(await earliest(), 0n)
+      if (tries >= 20) await transport.trim(topic, 0, 10n, 0)
+      await new Promise((done) => setTimeout(done, 10))
+    }
+    assert.equal(await transport.offsets(topic), [{ partition: 0, earliest: 10n, latest: 15n }])
+    assert.is(await transport.offsetOf(topic, 0, { at: 'earliest' }), 10n)
+    await rejects(transport.trim(topicName(), 0, 1n, 0), 'NOT_FOUND')
+  })
+
   test('after stop a call is refused, and what waited before it was answered', async ({ under: { second } }) => {
     const topic = topicName()
     await second.createTopic({ name: topic })
