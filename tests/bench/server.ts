@@ -7,8 +7,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { HttpClient } from './http-client.ts'
+import type { ProbeReport } from './probe.ts'
 
 const MAIN = fileURLToPath(new URL('../../manager/cli/main.js', import.meta.url))
+/** Flags of Node that put the probe into the server. */
+export const PROBE = ['--import', new URL('probe.js', import.meta.url).href]
 const READY_MS_MAX = 30_000
 /** What the kernel counts processor time in; 100 on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100
@@ -21,9 +24,9 @@ export class Server {
   private readonly folder: string
 
   /** @param flags of `spqr dev`; @param nodeFlags of Node itself, for profiles. @throws Error where it does not come up */
-  static async start(flags: string[] = [], nodeFlags: string[] = profileFlags()): Promise<Server> {
+  static async start(flags: string[] = [], nodeFlags: string[] = []): Promise<Server> {
     const folder = await mkdtemp(join(tmpdir(), 'spqr-bench-'))
-    const args = [...nodeFlags, MAIN, 'dev', '--empty', '--port', '0', '--data', folder, ...flags]
+    const args = [...profileFlags(), ...nodeFlags, MAIN, 'dev', '--empty', '--port', '0', '--data', folder, ...flags]
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     try {
       return new Server(child, folder, await portOf(child))
@@ -70,17 +73,27 @@ export class Server {
   }
 
   /** @returns when it printed this, ms of `performance.now()` */
-  printed(text: string): Promise<number> {
+  async printed(text: string): Promise<number> {
+    await this.lineWith(text)
+    return performance.now()
+  }
+
+  /** What the probe in this pipeline measured, once the pipeline has ended. */
+  async report(pipeline: string): Promise<ProbeReport> {
+    return JSON.parse(await this.lineWith(`{"probe":"${pipeline}"`)) as ProbeReport
+  }
+
+  /** The next line it prints that holds this text. */
+  private lineWith(text: string): Promise<string> {
     return new Promise((done) => {
       let tail = ''
       const look = (data: Buffer): void => {
-        tail += data.toString('latin1')
-        if (!tail.includes(text)) {
-          tail = tail.slice(-text.length)
-          return
-        }
-        done(performance.now())
+        const lines = (tail + data.toString()).split('\n')
+        tail = lines.pop()!
+        const line = lines.find((one) => one.includes(text))
+        if (line === undefined) return
         this.child.stdout!.off('data', look)
+        done(line)
       }
       this.child.stdout!.on('data', look)
     })

@@ -9,7 +9,8 @@ import { RecordBuffer } from '../../host/record/record.ts'
 import { EmbeddedLog } from '../../host/transport/embedded/embedded-log.ts'
 import { EmbeddedTransport } from '../../host/transport/embedded/embedded-transport.ts'
 import type { Snapshot } from '../../host/transport/transport.ts'
-import { type Row, shopEvents } from './operators.ts'
+import { shopEvents } from './operators.ts'
+import type { Row } from './row.ts'
 
 const BATCH_RECORDS = 5_000
 const BATCHES = 100
