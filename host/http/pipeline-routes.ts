@@ -8,7 +8,8 @@ import type { Host } from '../pipeline/host.ts'
 export function pipelineRoutes(app: Hono, host: Host): void {
   app.put('/pipelines/:tenant/:id', async (c) => {
     const plan = (await c.req.json()) as Plan
-    return c.json(await host.put(plan, { keepState: c.req.query('keepState') === 'required' }))
+    const [keepState, live] = [c.req.query('keepState') === 'required', c.req.query('live') === 'required']
+    return c.json(await host.put(plan, { keepState, live }))
   })
 
   app.get('/pipelines', (c) => c.json({ items: host.list().map((pipeline) => pipeline.status()) }))

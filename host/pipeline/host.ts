@@ -148,12 +148,12 @@ export class Host implements PipelineOwner {
   }
 
   /** Creates a pipeline, or changes it to this plan. @throws SpqrError: what was before goes on */
-  put(plan: Plan, options: { keepState: boolean }): Promise<PutResult> {
+  put(plan: Plan, options: { keepState: boolean; live?: boolean }): Promise<PutResult> {
     return this.inTurn(plan.tenant, plan.id, async () => {
       const present = this.pipelines.get(keyOf(plan.tenant, plan.id))
       if (present && plan.startFrom) return this.restartFrom(present, plan)
       if (!present) return this.create(plan)
-      return this.change(present, plan, options.keepState)
+      return this.change(present, plan, options)
     })
   }
 
@@ -444,9 +444,18 @@ export class Host implements PipelineOwner {
     return { ...from, ...summary }
   }
 
-  private async change(pipeline: PipelineControl, plan: Plan, keepState: boolean): Promise<PutResult> {
+  private async change(
+    pipeline: PipelineControl,
+    plan: Plan,
+    { keepState, live = false }: { keepState: boolean; live?: boolean },
+  ): Promise<PutResult> {
     const timings: StartTimings = { placeMs: 0, instantiateMs: 0 }
     if (!pipeline.isLive) {
+      if (live) {
+        const { state } = pipeline
+        const what = state === 'completed' ? 'restart it first' : 'replace its document and resume it'
+        throw new SpqrError('INVALID_STATE', `Cannot change "${plan.id}": it is ${state}; ${what}.`)
+      }
       // What does not run takes note; it holds when it starts again.
       pipeline.plan = { ...plan, paused: pipeline.plan.paused }
       return { state: pipeline.state, warnings: [], timings, changes: [] }

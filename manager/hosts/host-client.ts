@@ -93,13 +93,15 @@ export class HostClient {
   async put(
     plan: Pick<Plan, 'tenant' | 'id'>,
     text: string,
-    options: { keepState?: boolean; paused?: boolean; startFrom?: StartFrom; fresh?: boolean } = {},
+    options: { keepState?: boolean; live?: boolean; paused?: boolean; startFrom?: StartFrom; fresh?: boolean } = {},
   ): Promise<Placed> {
     let body = text
     if (options.fresh) body = `{"fresh":true,${body.slice(1)}`
     if (options.paused) body = `{"paused":true,${body.slice(1)}`
     if (options.startFrom) body = `{"startFrom":${JSON.stringify(options.startFrom)},${body.slice(1)}`
-    return this.json('PUT', pipelinePath(plan.tenant, plan.id) + (options.keepState ? '?keepState=required' : ''), body)
+    const query = [...(options.keepState ? ['keepState=required'] : []), ...(options.live ? ['live=required'] : [])]
+    const path = pipelinePath(plan.tenant, plan.id)
+    return this.json('PUT', query.length > 0 ? `${path}?${query.join('&')}` : path, body)
   }
 
   /** Makes sure that the host has the modules of these; each is sent once. @throws SpqrError MODULE_REFUSED, INTERNAL */

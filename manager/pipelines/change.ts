@@ -11,7 +11,6 @@ import { moduleUses } from './module-uses.ts'
 import { requireTopics } from './named-topics.ts'
 import { entryOf, type PipelineContext, rowOf } from './pipeline-context.ts'
 import { keyOf, type PipelineEntry } from './pipeline-index.ts'
-import { askHost } from './state.ts'
 
 export interface ComponentPatch {
   /** Merged into the settings as RFC 7396 says. */
@@ -45,7 +44,7 @@ export function replaceDocument(
   return context.serial.run(keyOf(tenant, id), async () => {
     await requireTopics(context, draft, options.locate)
     const row = rowOf(context, tenant, id)
-    return { ...(await apply(context, row, draft, options.keepState)), validatedAt }
+    return { ...(await apply(context, row, draft, { keepState: options.keepState })), validatedAt }
   })
 }
 
@@ -71,8 +70,10 @@ export function patchComponent(
     const draft = { ...rebased(at, () => draftOf(context, tenant, exact)), given: given as Record<string, unknown> }
     const validatedAt = performance.now()
     if (patch.settings) await rebasedAsync(at, () => requireTopics(context, draft))
-    await requireChangeable(context, entry)
-    const applied = await apply(context, row, draft, options.keepState)
+    if (entry.failure) {
+      throw new SpqrError('INVALID_STATE', `Cannot change "${id}": it is failed; replace its document and resume it.`)
+    }
+    const applied = await apply(context, row, draft, { ...options, live: true })
     const change = applied.placed.changes?.find((c) => c.component === draft.document.components[at]!.id)
     return { ...applied, validatedAt, change }
   })
@@ -110,19 +111,11 @@ function pinned(
   }
 }
 
-async function requireChangeable(context: PipelineContext, entry: PipelineEntry): Promise<void> {
-  if (entry.wanted === 'stopped') return
-  const state = entry.failure ? 'failed' : (await askHost(context, entry))?.state
-  if (state !== 'completed' && state !== 'failed') return
-  const what = state === 'completed' ? 'restart it first' : 'replace its document and resume it'
-  throw new SpqrError('INVALID_STATE', `Cannot change "${entry.id}": it is ${state}; ${what}.`)
-}
-
 async function apply(
   context: PipelineContext,
   row: PipelineRow,
   draft: Draft,
-  keepState: boolean,
+  options: { keepState: boolean; live?: boolean },
 ): Promise<{ entry: PipelineEntry; placed: Placed; warnings: Issue[] }> {
   const { tenant, id } = row
   const entry = entryOf(context, tenant, id)
@@ -137,7 +130,7 @@ async function apply(
     const host = context.hosts.of(tenant, id)
     try {
       await host.ensure(plan.components)
-      placed = await host.put(plan, text, { keepState, paused: entry.wanted === 'paused' })
+      placed = await host.put(plan, text, { ...options, paused: entry.wanted === 'paused' })
     } catch (error) {
       release()
       throw error
