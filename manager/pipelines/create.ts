@@ -7,7 +7,7 @@ import type { Plan, StartFrom } from '../../schemas/plan.ts'
 import type { Locate } from '../../schemas/read-document.ts'
 import { type HostClient, type Placed, pipelinePath } from '../hosts/host-client.ts'
 import type { PipelineRow } from '../store/pipelines-table.ts'
-import type { Draft } from './draft.ts'
+import { type Draft, locatedError } from './draft.ts'
 import { moduleUses } from './module-uses.ts'
 import { requireTopics } from './named-topics.ts'
 import type { PipelineContext } from './pipeline-context.ts'
@@ -34,7 +34,9 @@ export function createPipeline(
     await requireTopics(context, draft, locate)
     const plan = draft.plan(1)
     const row = newRow(draft, plan)
-    return place(context, row, plan, JSON.stringify(plan), { fresh: true })
+    return place(context, row, plan, JSON.stringify(plan), { fresh: true }).catch((thrown) => {
+      throw locatedError(thrown, locate)
+    })
   })
 }
 

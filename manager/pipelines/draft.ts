@@ -52,6 +52,14 @@ function tenantProblems(context: PipelineContext, tenant: string, document: Pipe
   return issues
 }
 
+/** A refusal of the host with line and column, where the document came as text. */
+export function locatedError(thrown: unknown, locate: Locate | undefined): unknown {
+  if (!locate || !(thrown instanceof SpqrError) || !thrown.issues) return thrown
+  const { code, message, retriable, extra } = thrown
+  const issues = thrown.issues.map((issue) => ({ ...issue, ...locate(issue.pointer) }))
+  return new SpqrError(code, message, { issues, retriable, extra, cause: thrown })
+}
+
 export function invalid(issues: Issue[]): SpqrError {
   const count = issues.length === 1 ? 'one problem' : `${issues.length} problems`
   return new SpqrError('INVALID_DOCUMENT', `The document has ${count}; each is named with its place.`, { issues })

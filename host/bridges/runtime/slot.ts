@@ -844,10 +844,10 @@ const LEVELS = { debug: 0, info: 1, warn: 2, error: 3 } as const
 /** A bridge points into its settings; the document's reader wants to know whose. @throws SpqrError */
 function refuse(component: string, thrown: unknown): never {
   const error = SpqrError.from(thrown)
-  const issues = error.issues?.map((issue) => ({
-    ...issue,
-    pointer: `/components/${component}/settings${issue.pointer}`,
-  }))
+  const place = `/components/${component}`
+  const issues = error.issues?.map((issue) => ({ ...issue, pointer: `${place}/settings${issue.pointer}` })) ?? [
+    { pointer: place, message: error.message },
+  ]
   throw new SpqrError(error.code, error.message, {
     issues,
     retriable: error.retriable,
