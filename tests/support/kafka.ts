@@ -59,8 +59,11 @@ export function skipWithoutKafka(name: string): boolean {
   return reason !== undefined
 }
 
-/** A broker that is not stopped ends with this process. */
-export async function startKafka(count = 1, settings: Record<string, string | number> = {}): Promise<TestKafka> {
+/**
+ * A broker that is not stopped ends with this process.
+ * @param isBench brokers compile their code as well as they can, which costs them more at the start
+ */
+export async function startKafka(count = 1, isBench = false): Promise<TestKafka> {
   const named = process.env.KAFKA_BROKERS
   if (named && count === 1) {
     const brokers = named.split(',')
@@ -70,7 +73,7 @@ export async function startKafka(count = 1, settings: Record<string, string | nu
   const missing = kafkaMissing()
   if (missing) throw new Error(missing)
   for (let attempt = 1; ; attempt++) {
-    const cluster = new BrokerProcesses(count, settings)
+    const cluster = new BrokerProcesses(count, isBench)
     try {
       await cluster.start()
       return cluster
@@ -85,7 +88,7 @@ export async function startKafka(count = 1, settings: Record<string, string | nu
 class BrokerProcesses implements TestKafka {
   brokers: string[] = []
   readonly #count: number
-  readonly #settings: Record<string, string | number>
+  readonly #isBench: boolean
   readonly #data = mkdtempSync(join(tmpdir(), 'spqr-kafka-'))
   readonly #running = new Map<number, { child: ChildProcess; ended: Promise<void> }>()
   readonly #endAll = (): void => {
@@ -93,9 +96,9 @@ class BrokerProcesses implements TestKafka {
     rmSync(this.#data, { recursive: true, force: true, maxRetries: 5 })
   }
 
-  constructor(count: number, settings: Record<string, string | number>) {
+  constructor(count: number, isBench: boolean) {
     this.#count = count
-    this.#settings = settings
+    this.#isBench = isBench
   }
 
   async start(): Promise<void> {
@@ -119,6 +122,7 @@ class BrokerProcesses implements TestKafka {
 
   async kill(broker: number): Promise<void> {
     const running = this.#running.get(broker)
+    running?.child.ref()
     running?.child.kill('SIGKILL')
     await running?.ended.catch(() => {})
     this.#running.delete(broker)
@@ -140,7 +144,7 @@ class BrokerProcesses implements TestKafka {
   }
 
   #launch(index: number): void {
-    const flags = ['-Xmx512m', '-Xms128m', '-XX:TieredStopAtLevel=1', ...classPath()]
+    const flags = ['-Xmx512m', '-Xms128m', ...(this.#isBench ? [] : ['-XX:TieredStopAtLevel=1']), ...classPath()]
     const settings = join(this.#folder(index), 'server.properties')
     const log4j = `-Dlog4j2.configurationFile=${join(this.#folder(index), 'log4j2.properties')}`
     const running = this.#java(index, 'broker', [log4j, ...flags, 'kafka.Kafka', settings])
@@ -203,7 +207,6 @@ class BrokerProcesses implements TestKafka {
       'controlled.shutdown.enable': false,
       'broker.session.timeout.ms': 3_000,
       'broker.heartbeat.interval.ms': 500,
-      ...this.#settings,
     }
     const text = Object.entries(all).map(([name, value]) => `${name}=${value}\n`)
     writeFileSync(join(folder, 'server.properties'), text.join(''))

@@ -95,14 +95,15 @@ export function produceRequest(
   transactionalId: string | null,
   timeoutMs: number,
 ): KafkaRequest<ProduceAnswer | undefined> {
-  const out = new WireWriter(batch.length + place.topic.length * 3 + 256)
+  const out = new WireWriter()
   out.string(transactionalId).i16(-1).i32(timeoutMs)
-  out.i32(1).string(place.topic).i32(1).i32(place.partition).bytes32(batch)
+  out.i32(1).string(place.topic).i32(1).i32(place.partition).i32(batch.length)
   return {
     apiKey: 0,
     apiVersion: 7,
     apiName: 'Produce',
     body: out.bytes,
+    tail: batch,
     read: (from) => {
       let answer: ProduceAnswer | undefined
       from.array(() => {

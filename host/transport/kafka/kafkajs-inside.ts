@@ -3,10 +3,11 @@
 //
 //   kafkajs/src/network/connectionPool   new ({host, port, …}), getConnection(index), destroy()
 //   kafkajs/src/broker                   new ({connectionPool, logger}), connect(): the versions it learns, SASL
-//   a connection                         send({request: {apiKey, apiVersion, apiName, encode}, response: {decode, parse}})
-//   an encoder                           {buf, buffer}: bytes of a request
+//   a connection                         isConnected(), isAuthenticated(), authenticate(), nextCorrelationId(), clientId, socket
+//   its requestQueue                     push({entry, expectResponse, requestTimeout, sendRequest}), maybeThrottle(ms)
 //   Kafka.logger()                       namespace(name)
 //
+// A request is put on the socket here, not by the connection's own `send`, which copies it three times.
 // Runs on: bridge.
 
 import { createRequire } from 'node:module'
@@ -15,22 +16,30 @@ import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { Kafka, logLevel, type SASLOptions } from 'kafkajs'
 import { SpqrError } from '../../../schemas/errors.ts'
 import type { KafkaRequest } from './request.ts'
-import { WireReader } from './wire.ts'
+import { WireReader, WireWriter } from './wire.ts'
 
-interface Protocol<T> {
-  request: {
+interface PushedRequest {
+  entry: {
     apiKey: number
     apiVersion: number
     apiName: string
-    encode(): Promise<{ buf: Buffer; buffer: Buffer }>
+    correlationId: number
+    resolve(response: { payload: Buffer }): void
+    reject(error: unknown): void
   }
-  response: { decode(bytes: Buffer): Promise<T>; parse(decoded: T): Promise<T> }
+  expectResponse: true
   requestTimeout: number
+  sendRequest(): void
 }
 
 export interface InsideConnection {
+  readonly clientId: string
+  readonly socket: Socket
+  readonly requestQueue: { push(request: PushedRequest): void; maybeThrottle(ms: number): void }
   isConnected(): boolean
-  send<T>(protocol: Protocol<T>): Promise<T>
+  isAuthenticated(): boolean
+  authenticate(): Promise<void>
+  nextCorrelationId(): number
 }
 
 export interface InsidePool {
@@ -40,6 +49,13 @@ export interface InsidePool {
 
 interface InsideBroker {
   connect(): Promise<void>
+}
+
+interface SocketOptions {
+  host: string
+  port: number
+  ssl?: ConnectionOptions
+  onConnect(): void
 }
 
 type Class<T> = new (options: object) => T
@@ -74,11 +90,15 @@ export function insideClasses(): { Broker: Class<InsideBroker>; ConnectionPool: 
 export class BrokerConnections {
   readonly #pool: InsidePool
   readonly #broker: InsideBroker
+  readonly #hasLogin: boolean
   #ready: Promise<void> | undefined
+  /** What waits for an answer: kafkajs forgets a request that comes while a connection closes. */
+  readonly #waiting = new Set<(reason: Error) => void>()
   readonly #lanes: (Promise<InsideConnection> | undefined)[] = []
 
   constructor(host: string, port: number, settings: ConnectionSettings) {
     const { Broker, ConnectionPool } = insideClasses()
+    this.#hasLogin = settings.sasl !== undefined
     // It logs what we throw: nothing of it is wanted twice.
     const logger = new Kafka({ brokers: ['none'], logLevel: logLevel.NOTHING }).logger()
     this.#pool = new ConnectionPool({
@@ -91,7 +111,7 @@ export class BrokerConnections {
       enforceRequestTimeout: true,
       ssl: settings.tls ?? null,
       sasl: settings.sasl ?? null,
-      socketFactory,
+      socketFactory: (options: SocketOptions) => this.#socket(options),
     })
     this.#broker = new Broker({ connectionPool: this.#pool, logger, allowAutoTopicCreation: false })
   }
@@ -103,48 +123,75 @@ export class BrokerConnections {
    */
   async send<T>(request: KafkaRequest<T>, lane: number, timeoutMs: number): Promise<T> {
     this.#ready ??= this.#broker.connect()
-    await this.#ready
+    await this.#orLost(this.#ready)
     this.#lanes[lane] ??= this.#pool.getConnection(lane)
-    const connection = await this.#lanes[lane]
-    const { apiKey, apiVersion, apiName, body } = request
-    const { value } = await connection.send({
-      request: { apiKey, apiVersion, apiName, encode: () => Promise.resolve({ buf: body, buffer: body }) },
-      response: {
-        // Not read here: what it throws would be logged and taken for a broken connection.
-        decode: (bytes) => Promise.resolve(readAnswer(request, bytes)),
-        parse: (decoded) => Promise.resolve(decoded),
-      },
-      requestTimeout: timeoutMs,
-    })
-    return value()
+    const connection = await this.#orLost(this.#lanes[lane])
+    if (this.#hasLogin && !connection.isAuthenticated()) await this.#orLost(connection.authenticate())
+    const { payload } = await this.#orLost(ask(connection, request, timeoutMs))
+    const reader = new WireReader(payload)
+    try {
+      return request.read(reader)
+    } finally {
+      connection.requestQueue.maybeThrottle(reader.throttleMs)
+    }
   }
 
   async close(): Promise<void> {
     await this.#pool.destroy()
   }
-}
 
-function readAnswer<T>(request: KafkaRequest<T>, bytes: Buffer): { value: () => T; clientSideThrottleTime: number } {
-  const reader = new WireReader(bytes)
-  try {
-    const value = request.read(reader)
-    return { value: () => value, clientSideThrottleTime: reader.throttleMs }
-  } catch (thrown) {
-    const fail = (): T => {
-      throw thrown
-    }
-    return { value: fail, clientSideThrottleTime: reader.throttleMs }
+  /** The same, or an error when a socket closes first. */
+  #orLost<T>(promise: Promise<T>): Promise<T> {
+    return new Promise((done, failed) => {
+      this.#waiting.add(failed)
+      promise.then(done, failed).finally(() => this.#waiting.delete(failed))
+    })
+  }
+
+  /** kafkajs's own leaves Nagle's algorithm on, which holds back a small request behind one that is under way. */
+  #socket({ host, port, ssl, onConnect }: SocketOptions): Socket {
+    const names = isIP(host) ? {} : { servername: host }
+    const socket = ssl
+      ? connectTls({ host, port, ...names, ...ssl }, onConnect)
+      : connectSocket({ host, port }, onConnect)
+    socket.setNoDelay(true)
+    socket.setKeepAlive(true, 60_000)
+    let cause: Error | undefined
+    socket.once('error', (error) => {
+      cause = error
+    })
+    socket.once('close', () => {
+      for (const failed of [...this.#waiting]) failed(cause ?? new Error('the connection was closed'))
+    })
+    return socket
   }
 }
 
-/** kafkajs's own leaves Nagle's algorithm on, which holds back a small request behind one that is under way. */
-function socketFactory(options: { host: string; port: number; ssl?: ConnectionOptions; onConnect(): void }): Socket {
-  const { host, port, ssl, onConnect } = options
-  const names = isIP(host) ? {} : { servername: host }
-  const socket = ssl
-    ? connectTls({ host, port, ...names, ...ssl }, onConnect)
-    : connectSocket({ host, port }, onConnect)
-  socket.setNoDelay(true)
-  socket.setKeepAlive(true, 60_000)
-  return socket
+function ask<T>(
+  connection: InsideConnection,
+  request: KafkaRequest<T>,
+  requestTimeout: number,
+): Promise<{ payload: Buffer }> {
+  const { apiKey, apiVersion, apiName, body, tail } = request
+  const correlationId = connection.nextCorrelationId()
+  const head = new WireWriter(64)
+    .i32(0)
+    .i16(apiKey)
+    .i16(apiVersion)
+    .i32(correlationId)
+    .string(connection.clientId).bytes
+  head.writeInt32BE(head.length - 4 + body.length + (tail?.length ?? 0))
+  return new Promise((resolve, reject) => {
+    const sendRequest = (): void => {
+      const { socket } = connection
+      if (!connection.isConnected()) throw new Error('The connection was closed')
+      socket.cork()
+      socket.write(head)
+      socket.write(body)
+      if (tail) socket.write(tail)
+      socket.uncork()
+    }
+    const entry = { apiKey, apiVersion, apiName, correlationId, resolve, reject }
+    connection.requestQueue.push({ entry, expectResponse: true, requestTimeout, sendRequest })
+  })
 }

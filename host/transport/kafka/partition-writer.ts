@@ -11,8 +11,10 @@ import type { RecordBatchWriter } from './record-batch-writer.ts'
 import { keyOf, type TopicPartition } from './request.ts'
 import type { ProducerIdentity } from './transaction-requests.ts'
 
-/** Batches are gathered and cut to about this many bytes, unless one record alone is larger. */
-export const BATCH_BYTES = 1_000_000
+/** Batches are gathered and cut to about this many bytes in Kafka's form, unless one record alone is larger. */
+const BATCH_BYTES = 1_040_000
+/** What a record has less there, at least. */
+const RECORD_LESS_BYTES = 20
 /** How long the broker may wait for its replicas. */
 const REPLICA_WAIT_MS = 20_000
 
@@ -110,7 +112,7 @@ export class PartitionWriter {
     let bytes = 0
     let count = 0
     while (count < this.#waiting.length) {
-      bytes += this.#waiting[count]!.to
+      bytes += wireBytes(this.#waiting[count]!)
       if (count > 0 && bytes > BATCH_BYTES) break
       count++
     }
@@ -156,7 +158,7 @@ export class PartitionWriter {
   }
 
   #checkSize(piece: Piece, batchBytesMax: number): void {
-    if (piece.to - piece.from <= batchBytesMax - BATCH_HEAD_BYTES) return
+    if (wireBytes(piece) <= batchBytesMax - BATCH_HEAD_BYTES) return
     const { length } = this.#batches.write(piece.frames, piece.from, piece.to)
     if (length > batchBytesMax) throw this.#tooLarge(length, batchBytesMax)
   }
@@ -174,7 +176,7 @@ export class PartitionWriter {
     } catch (thrown) {
       if (!isTooLarge(thrown)) throw thrown
       if (piece.records === 1) throw this.#tooLarge(piece.to - piece.from, undefined)
-      const [left, ...right] = cut(piece, (piece.to - piece.from) >> 1)
+      const [left, ...right] = cut(piece, wireBytes(piece) >> 1)
       const offset = await this.#writeHalving(left!)
       for (const half of right) await this.#writeHalving(half)
       return offset
@@ -237,9 +239,14 @@ function isTooLarge(thrown: unknown): boolean {
   return cause.code === FAULT.MESSAGE_TOO_LARGE || cause.code === FAULT.RECORD_LIST_TOO_LARGE
 }
 
+/** At most so many bytes in Kafka's form, without the batch's head. */
+function wireBytes(piece: Piece): number {
+  return piece.to - piece.from - piece.records * RECORD_LESS_BYTES
+}
+
 /** Runs of whole records of at most `bytesMax`, unless one alone is larger. */
 function cut(piece: Piece, bytesMax: number): Piece[] {
-  if (piece.to - piece.from <= bytesMax || piece.records === 1) return [piece]
+  if (wireBytes(piece) <= bytesMax || piece.records === 1) return [piece]
   const { frames } = piece
   const view = new DataView(frames.buffer, frames.byteOffset, frames.byteLength)
   const pieces: Piece[] = []
@@ -247,7 +254,7 @@ function cut(piece: Piece, bytesMax: number): Piece[] {
   let records = 0
   for (let at = from; at < piece.to; ) {
     const end = at + view.getUint32(at + RECORD_LENGTH, true)
-    if (records > 0 && end - from > bytesMax) {
+    if (records > 0 && end - from - (records + 1) * RECORD_LESS_BYTES > bytesMax) {
       pieces.push({ frames, from, to: at, records })
       from = at
       records = 0

@@ -8,7 +8,9 @@ export interface KafkaRequest<T> {
   readonly apiVersion: number
   readonly apiName: string
   /** Without the header. */
-  readonly body: Buffer
+  readonly body: Uint8Array
+  /** Sent behind the body as it is: a batch need not be copied into a request. */
+  readonly tail?: Uint8Array
   /** @throws KafkaFault where the answer as a whole is one */
   read(response: WireReader): T
 }

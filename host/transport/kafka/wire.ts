@@ -60,14 +60,6 @@ export class WireWriter {
     return this
   }
 
-  bytes32(value: Uint8Array): this {
-    this.i32(value.length)
-    this.#reserve(value.length)
-    this.#bytes.set(value, this.#at)
-    this.#at += value.length
-    return this
-  }
-
   array<T>(items: readonly T[], write: (item: T) => void): this {
     this.i32(items.length)
     for (const item of items) write(item)
