@@ -76,7 +76,8 @@ function tooDeep(input: unknown): Issue | undefined {
 /** In the document's order, with line and column. */
 function located(issues: Issue[], input: unknown, locate: Locate | undefined): Issue[] {
   if (issues.length === 0) return issues
-  const placed = issues.map((issue) => ({ issue, order: orderOf(issue.pointer, input) }))
+  const places = new Map<object, Map<string, number>>()
+  const placed = issues.map((issue) => ({ issue, order: orderOf(issue.pointer, input, places) }))
   placed.sort((a, b) => compareOrder(a.order, b.order))
   const sorted = limited(placed.map(({ issue }) => issue))
   if (!locate) return sorted
@@ -86,16 +87,28 @@ function located(issues: Issue[], input: unknown, locate: Locate | undefined): I
   }))
 }
 
-/** For each step of a pointer, the how manieth it is in its object or list. */
-function orderOf(pointer: string, input: unknown): number[] {
+/**
+ * For each step of a pointer, the how manieth it is in its object or list.
+ * @param places of the keys of objects that were looked at: counting them for each of many problems would be quadratic
+ */
+function orderOf(pointer: string, input: unknown, places: Map<object, Map<string, number>>): number[] {
   const order: number[] = []
   let value = input
   for (const segment of pointerSegments(pointer)) {
     if (typeof value !== 'object' || value === null || !Object.hasOwn(value, segment)) break
-    order.push(Array.isArray(value) ? Number(segment) : Object.keys(value).indexOf(segment))
+    order.push(Array.isArray(value) ? Number(segment) : placeOf(value, segment, places))
     value = (value as Record<string, unknown>)[segment]
   }
   return order
+}
+
+function placeOf(value: object, key: string, places: Map<object, Map<string, number>>): number {
+  let keys = places.get(value)
+  if (!keys) {
+    keys = new Map(Object.keys(value).map((name, i) => [name, i]))
+    places.set(value, keys)
+  }
+  return keys.get(key) ?? -1
 }
 
 function compareOrder(a: number[], b: number[]): number {

@@ -14,6 +14,9 @@ export const isObject = (value: unknown): value is Record<string, unknown> =>
 /** The field exists on every object; as data it can only be an attempt to reach what is behind. */
 export const FORBIDDEN_FIELD = '__proto__'
 
+/** A search for the nearest known name each: more would be work that a small body makes large. */
+const UNKNOWN_FIELDS_TOLD = 250
+
 interface Entry {
   key: string
   schema: AnySchema
@@ -59,8 +62,14 @@ export function closedObject<const E extends v.ObjectEntries>(entries: E): v.Str
         if (!inner.typed) result.typed = false
         output[key] = inner.value
       }
+      let unknown = 0
       for (const key in input) {
         if (known.has(key) || input[key] === undefined) continue
+        if (++unknown > UNKNOWN_FIELDS_TOLD) {
+          const message = `has more than ${UNKNOWN_FIELDS_TOLD} unknown fields`
+          v._addIssue(base, 'key', dataset as never, config, { message })
+          break
+        }
         v._addIssue(base, 'key', dataset, config, {
           input: key,
           message: `unknown field "${cut(key)}"${didYouMean(key, names)}`,
