@@ -12,13 +12,15 @@ type Schema = v.GenericSchema<unknown, unknown>
 
 /** The query, checked; an unknown or doubled parameter is a problem at its own pointer. @throws SpqrError INVALID_DOCUMENT */
 export function queryOf<S extends Schema>(c: ApiContext, schema: S): v.InferOutput<S> {
-  const given: Record<string, string> = {}
+  // No prototype: `__proto__` is a name like others, and unknown.
+  const given = Object.create(null) as Record<string, string>
   const issues: Issue[] = []
-  for (const [name, values] of Object.entries(c.req.queries())) {
+  const at = c.req.url.indexOf('?')
+  for (const [name, value] of at < 0 ? [] : new URLSearchParams(c.req.url.slice(at))) {
     // Whom the request is for: the guard has judged it.
     if (name === 'tenant' && (c.get('caller')?.by ?? 'local') !== 'local') continue
-    if (values.length > 1) issues.push({ pointer: `/${name}`, message: 'is given more than once' })
-    given[name] = values[0]!
+    if (name in given) issues.push({ pointer: `/${name}`, message: 'is given more than once' })
+    else given[name] = value
   }
   const checked = v.safeParse(schema, given)
   if (checked.issues) issues.push(...issuesOf(checked.issues))
