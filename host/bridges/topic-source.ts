@@ -5,7 +5,7 @@ import { SpqrError } from '../../schemas/errors.ts'
 import { ownerOfTopic, topicName } from '../../schemas/names.ts'
 import { parseStart, TOPIC_START_WORDS } from '../../schemas/start.ts'
 import { RECORD_LENGTH, RECORD_SOURCE } from '../record/record.ts'
-import type { ReadResult } from '../transport/transport.ts'
+import type { PartitionOffsets, ReadResult } from '../transport/transport.ts'
 import { Backoff } from './backoff.ts'
 import { type BridgeContext, type Chunk, ENDED, type Source, type SourceType, WAIT } from './bridge.ts'
 import { bridgeTopic, existingTopic } from './bridge-topic.ts'
@@ -162,8 +162,8 @@ export class TopicSource implements Source {
     return Promise.all(
       all.map(async (partition) => {
         const known = position?.[partition] ?? committed.get(partition)
-        if (position?.[partition] !== undefined) return BigInt(position[partition])
         const bounds = offsets.find((o) => o.partition === partition)
+        if (position?.[partition] !== undefined) return this.#kept(partition, BigInt(position[partition]), bounds)
         if (start?.at === 'offset') return bounds && start.offset > bounds.latest ? bounds.latest : start.offset
         if (start?.at === 'time')
           return transport.offsetOf(topic, partition, { at: 'time', timestampMs: start.timestampMs })
@@ -172,6 +172,18 @@ export class TopicSource implements Source {
         return bounds?.earliest ?? 0n
       }),
     )
+  }
+
+  /** Where a checkpoint says; told where the topic no longer has it. */
+  #kept(partition: number, offset: bigint, bounds: PartitionOffsets | undefined): bigint {
+    if (!bounds || offset >= bounds.earliest) return offset
+    const { name } = this.#options
+    const gone = bounds.earliest - offset
+    this.#context.log(
+      'warn',
+      `${gone} records of topic "${name}", partition ${partition}, are gone before they were read: from offset ${offset} to ${bounds.earliest}`,
+    )
+    return bounds.earliest
   }
 
   /** Reads a piece ahead, unless one is there or under way. */

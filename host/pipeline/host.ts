@@ -373,12 +373,13 @@ export class Host implements PipelineOwner {
     try {
       const wired = pipeline.wiring.wire(resolved, this.tenants.get(plan.tenant))
       this.workers.ensureBlocks(this.highestBlock(pipeline))
-      let from = await this.checkpointFor(pipeline, plan)
-      if (from && /^(savepoint|checkpoint):/.test(plan.startFrom ?? '')) from = await this.keepAsNewest(pipeline, from)
+      const from = await this.checkpointFor(pipeline, plan)
+      const isOlder = from !== undefined && /^(savepoint|checkpoint):/.test(plan.startFrom ?? '')
+      const keep = isOlder ? this.keepAsNewest(pipeline, from) : undefined
       if (from) this.tellVersions(plan, from)
       timings.placeMs = performance.now() - began
       pipeline.moveTo('starting')
-      await pipeline.start(wired, from, timings, retry)
+      await pipeline.start(wired, from, timings, retry, keep)
       // Where it starts from is said once: the next start goes on from its checkpoint.
       pipeline.plan = { ...plan, fresh: undefined, startFrom: undefined }
       pipeline.wiring.accept(false)
@@ -415,7 +416,7 @@ export class Host implements PipelineOwner {
       if (!kept) throw new SpqrError('NOT_FOUND', `Pipeline "${plan.id}" has no ${name}`)
       checkVersions(plan, kept, true)
       const meta: CheckpointMeta = { ...(kept.meta as CheckpointMeta), completed: false, failed: undefined }
-      return { ...kept, epoch: Math.max(kept.epoch, newest?.epoch ?? 0), meta }
+      return { ...kept, epoch: Math.max(kept.epoch, newest?.epoch ?? 0) + 1, meta }
     }
     // From a place in the sources: no state.
     if (!newest) return undefined
@@ -434,14 +435,12 @@ export class Host implements PipelineOwner {
     }
   }
 
-  /** Makes what somebody goes back to the newest checkpoint, so that a crash does not undo it. */
-  private async keepAsNewest(pipeline: PipelineControl, from: Checkpoint): Promise<Checkpoint> {
-    const epoch = from.epoch + 1
-    const { slot } = pipeline
-    const { revision, meta } = from
+  /** What somebody goes back to becomes the newest checkpoint, so that a crash does not undo it. */
+  private keepAsNewest({ slot }: PipelineControl, from: Checkpoint): () => Promise<unknown> {
+    const { epoch, revision, meta } = from
+    // The memory of the others is given to the workers.
     const snapshots = from.snapshots.map((snapshot) => ({ ...snapshot, memory: snapshot.memory.slice() }))
-    const summary = await this.transport.commit({ slot, epoch, revision, meta, snapshots })
-    return { ...from, ...summary }
+    return () => this.transport.commit({ slot, epoch, revision, meta, snapshots })
   }
 
   private async change(
@@ -494,7 +493,11 @@ export class Host implements PipelineOwner {
       this.readers.restarted(before, next)
       return timings
     } catch (thrown) {
-      next.standAs(before, SpqrError.from(thrown).toMessage())
+      // What ran goes on from where it was, if only the place that was asked for is no good.
+      if (plan.startFrom !== undefined && RUNS.has(before.state)) {
+        next.plan = before.plan
+        await this.startFromCheckpoint(next, AGAIN_MS_MIN, before.wantsPause)
+      } else next.standAs(before, SpqrError.from(thrown).toMessage())
       throw thrown
     }
   }
@@ -579,9 +582,13 @@ export class Host implements PipelineOwner {
   }
 
   /** Starts again what runs nowhere, or only in part. */
-  private async startFromCheckpoint(before: PipelineControl, waitMs = AGAIN_MS_MIN): Promise<void> {
+  private async startFromCheckpoint(
+    before: PipelineControl,
+    waitMs = AGAIN_MS_MIN,
+    paused = before.wantsPause,
+  ): Promise<void> {
     await before.dropWorkers()
-    const plan = { ...before.plan, startFrom: undefined, fresh: false, paused: before.wantsPause }
+    const plan = { ...before.plan, startFrom: undefined, fresh: false, paused }
     const next = this.fresh(before, plan)
     try {
       await this.start(next, plan, true)

@@ -84,9 +84,16 @@ export class PipelineControl {
 
   /**
    * Starts it, from a checkpoint where there is one; one that says that it failed keeps it failed unless `retry`.
+   * @param keep makes durable that it starts there, once all is open and before anything flows
    * @throws SpqrError why it cannot start; nothing is left running
    */
-  async start(wired: Wired, from: Checkpoint | undefined, timings: StartTimings, retry: boolean): Promise<void> {
+  async start(
+    wired: Wired,
+    from: Checkpoint | undefined,
+    timings: StartTimings,
+    retry: boolean,
+    keep: () => Promise<unknown> = () => Promise.resolve(),
+  ): Promise<void> {
     const meta = from?.meta as CheckpointMeta | undefined
     if (from) this.checkpoint = summaryOf(from)
     if (meta?.completed && !this.plan.startFrom) {
@@ -123,6 +130,10 @@ export class PipelineControl {
       await this.dropWorkers()
       throw bridge.status === 'rejected' ? bridge.reason : (compute as PromiseRejectedResult).reason
     }
+    await keep().catch(async (thrown) => {
+      await this.dropWorkers()
+      throw thrown
+    })
     this.live = true
     if (!this.pausedByUser) workers.bridge.post({ type: 'start', pipeline: this.key })
     this.moveTo(this.pausedByUser ? 'paused' : 'running')
