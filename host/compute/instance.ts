@@ -186,7 +186,10 @@ export class Instance {
    * @returns -1: `fault` says why it cannot take as many bytes
    */
   inputFor(bytes: number): number {
-    return this.prepareRegions(bytes) ? this.input : -1
+    if (!this.prepareRegions(bytes)) return -1
+    // Before the input is copied in: what is undone leaves not even that behind.
+    this.prepareUndo(bytes)
+    return this.input
   }
 
   /**
@@ -398,10 +401,15 @@ export class Instance {
     return true
   }
 
+  /** Takes a snapshot where there is none, the log has no room for this input, or it costs little by now. */
+  private prepareUndo(bytes: number): void {
+    if (this.snapshot === null || !this.log.hasRoom(bytes) || this.snapshotIsDue()) this.takeSnapshot()
+  }
+
   /** Logs the call, runs it. */
   private invoke(kind: number, bytes: number): number {
     if (!this.wake()) return -2
-    if (this.snapshot === null || !this.log.hasRoom(bytes) || this.snapshotIsDue()) this.takeSnapshot()
+    if (kind !== CALL_PROCESS) this.prepareUndo(bytes)
     if (kind !== CALL_WATERMARK) this.seed = (Math.imul(this.seed | 0, 1664525) + 1013904223) >>> 0
     this.clock = Date.now()
     const at = this.log.add(kind, bytes, this.clock, this.seed)

@@ -125,7 +125,9 @@ export class DevProcess {
     child.stdout!.on('data', take)
     child.stderr!.on('data', take)
     this.closed = new Promise((done) => child.once('close', (code) => done(code)))
-    process.once('exit', () => child.kill('SIGKILL'))
+    const endWithUs = (): boolean => child.kill('SIGKILL')
+    process.once('exit', endWithUs)
+    child.once('close', () => process.off('exit', endWithUs))
     this.client = new Client((request) => {
       const { pathname, search } = new URL(request.url)
       return fetch(new Request(url + pathname + search, request))
