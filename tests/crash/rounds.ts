@@ -31,9 +31,10 @@ export async function crashRounds(rounds: number, seed: number, log: (line: stri
   const folder = makeFolder()
   const random = seeded(seed)
   let acknowledged = 0
+  let dev: DevProcess | undefined
   try {
     for (let round = 0; round < rounds; round++) {
-      const dev = await DevProcess.start({ folder })
+      dev = await DevProcess.start({ folder })
       if (round === 0) await setUp(dev.client)
       // What was under way when it was killed may have been kept or not: the topic says.
       const kept = (await dev.client.records(INPUT)).length
@@ -44,12 +45,14 @@ export async function crashRounds(rounds: number, seed: number, log: (line: stri
       await killed
       log(`round ${round + 1}: ${acknowledged} acknowledged`)
     }
-    const dev = await DevProcess.start({ folder })
+    dev = await DevProcess.start({ folder })
     const outcome = await look(dev.client, rounds, acknowledged)
     const code = await dev.end('SIGTERM')
     if (code !== 0) outcome.problems.push(`SIGTERM ended it with ${code}`)
     return outcome
   } finally {
+    // Nothing outlives a round that could not be played.
+    await dev?.end('SIGKILL')
     rmSync(folder, { recursive: true, force: true })
   }
 }

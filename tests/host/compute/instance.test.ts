@@ -32,6 +32,8 @@ class Owner implements InstanceOwner {
     this.rejections.push(message)
   }
 
+  woke(): void {}
+
   logged(_: number, text: string): void {
     this.lines.push(text)
   }
