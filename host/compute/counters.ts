@@ -16,9 +16,9 @@ export const FUEL_USED = 6
 export const BUSY_MS = 7
 export const MEMORY_BYTES = 8
 export const DROPPED = 9
-const FLOATS = 10
+export const FLOATS = 10
 
-const LATENCY_BUCKETS = 96
+export const LATENCY_BUCKETS = 96
 const BLOCK_BYTES = 512
 export const SLAB_BLOCKS = 2048
 
@@ -57,7 +57,7 @@ export interface CountersView {
 
 export class Counters {
   readonly values: Float64Array
-  private readonly latency: Int32Array
+  readonly latency: Int32Array
 
   constructor(slab: SharedArrayBuffer, at: number) {
     this.values = new Float64Array(slab, at, FLOATS)

@@ -57,6 +57,8 @@ const RUNS: ReadonlySet<PipelineState> = new Set(['running', 'paused', 'draining
 /** Waits between attempts to start again what runs nowhere. */
 const AGAIN_MS_MIN = 200
 const AGAIN_MS_MAX = 5000
+/** Of a pipeline that has no worker yet. */
+const NOWHERE = -1
 
 export class Host implements PipelineOwner {
   readonly workers: Workers
@@ -122,6 +124,7 @@ export class Host implements PipelineOwner {
         void this.restartAll(() => true)
       },
       onBroken: (error) => broken(error),
+      onProcessEnded: (worker, culprit, why, next) => void this.processEnded(worker, culprit, why, next),
       greetings: () => this.modules.messages(),
     })
     this.readers = new Readers(this.workers)
@@ -191,6 +194,9 @@ export class Host implements PipelineOwner {
         throw new SpqrError('INVALID_STATE', `Cannot move pipeline "${id}": it is ${pipeline.state}, not running.`)
       }
       const before = pipeline.compute
+      if (!this.hasThread(pipeline)) {
+        throw new SpqrError('INVALID_STATE', `Cannot move pipeline "${id}": it runs in a process of its own.`)
+      }
       if (before === worker) return
       const { plan } = pipeline
       const { graph } = pipeline.wiring.wire(this.resolve(plan), this.tenants.get(plan.tenant))
@@ -260,15 +266,17 @@ export class Host implements PipelineOwner {
   /** What each component did so far, and what waits on each edge; also of a pipeline that does not run now. */
   async stats(tenant: string, id: string): Promise<{ components: Record<string, CountersView>; edges: EdgeStats[] }> {
     const pipeline = this.pipeline(tenant, id)
+    // Asked first: with the answer of a process come its last counts.
+    const answer = pipeline.isLive
+      ? await this.workers
+          .compute(pipeline.compute)
+          .ask({ type: 'edges', pipeline: pipeline.key })
+          .catch(() => undefined)
+      : undefined
     const components: Record<string, CountersView> = {}
     for (const [component, block] of pipeline.wiring.counters()) {
       components[component] = this.workers.slabs.block(block).read()
     }
-    if (!pipeline.isLive) return { components, edges: [] }
-    const answer = await this.workers
-      .compute(pipeline.compute)
-      .ask({ type: 'edges', pipeline: pipeline.key })
-      .catch(() => undefined)
     return { components, edges: answer?.type === 'done' ? (answer.edges ?? []) : [] }
   }
 
@@ -352,9 +360,7 @@ export class Host implements PipelineOwner {
     if (this.pipelines.size >= PIPELINES_MAX) {
       throw new SpqrError('QUOTA_EXCEEDED', `This host has no more than ${PIPELINES_MAX} pipelines`)
     }
-    const compute = this.load.indexOf(Math.min(...this.load))
-    const pipeline = new PipelineControl(this.nextKey++, compute, plan, new Wiring(this.channels, this.blocks), this)
-    this.load[compute]!++
+    const pipeline = new PipelineControl(this.nextKey++, NOWHERE, plan, new Wiring(this.channels, this.blocks), this)
     this.pipelines.set(keyOf(plan.tenant, plan.id), pipeline)
     this.byKey.set(pipeline.key, pipeline)
     try {
@@ -377,6 +383,7 @@ export class Host implements PipelineOwner {
       const isOlder = from !== undefined && /^(savepoint|checkpoint):/.test(plan.startFrom ?? '')
       const keep = isOlder ? this.keepAsNewest(pipeline, from) : undefined
       if (from) this.tellVersions(plan, from)
+      this.place(pipeline, plan)
       timings.placeMs = performance.now() - began
       pipeline.moveTo('starting')
       await pipeline.start(wired, from, timings, retry, keep)
@@ -459,10 +466,12 @@ export class Host implements PipelineOwner {
       pipeline.plan = { ...plan, paused: pipeline.plan.paused }
       return { state: pipeline.state, warnings: [], timings, changes: [] }
     }
+    if (plan.isolation !== pipeline.plan.isolation) return this.moveHouse(pipeline, plan)
     const began = performance.now()
     const resolved = this.resolve(plan)
     try {
       const wired = pipeline.wiring.wire(resolved, this.tenants.get(plan.tenant))
+      this.provide(pipeline, plan)
       this.workers.ensureBlocks(this.highestBlock(pipeline))
       timings.placeMs = performance.now() - began
       const changes = await pipeline.change(plan, wired, keepState)
@@ -472,6 +481,25 @@ export class Host implements PipelineOwner {
     } catch (thrown) {
       pipeline.wiring.reject()
       throw inDocument(plan, thrown)
+    }
+  }
+
+  /** Another isolation: from a checkpoint, on another worker. @throws SpqrError: it runs where it was */
+  private async moveHouse(pipeline: PipelineControl, plan: Plan): Promise<PutResult> {
+    const before = pipeline.plan
+    const paused = pipeline.state === 'paused'
+    this.resolve(plan)
+    await pipeline.stop()
+    const start = async (wanted: Plan): Promise<PutResult> => {
+      const from = this.pipeline(plan.tenant, plan.id)
+      const timings = await this.startAgain(from, { ...wanted, paused, startFrom: undefined })
+      return { state: this.pipeline(plan.tenant, plan.id).state, warnings: [], timings, changes: [] }
+    }
+    try {
+      return await start(plan)
+    } catch (thrown) {
+      await start(before)
+      throw thrown
     }
   }
 
@@ -517,12 +545,38 @@ export class Host implements PipelineOwner {
   private resolve(plan: Plan): Plan {
     const split = plan.components.findIndex((c) => c.kind === 'operator' && (c.parallelism ?? 1) > 1)
     if (split >= 0) throw notHere(`/components/${split}/parallelism`, 'this host runs one instance of each operator')
-    if (plan.isolation === 'process') throw notHere('/isolation', 'this host has no isolation "process"; use "thread"')
     const { grants, secrets } = this.tenants.get(plan.tenant).spec
     const permissions = grants ? this.permissions.narrow(grants) : this.permissions
     const resolved = resolveSettings(plan, permissions, secrets)
     requireOwnTopics(resolved, permissions, (id) => this.tenants.has(id))
     return resolved
+  }
+
+  /** Where its operators run: on one of the threads, or in the tenant's own process. */
+  private place(pipeline: PipelineControl, plan: Plan): void {
+    const hasThread = this.hasThread(pipeline)
+    if (plan.isolation === 'process') {
+      const worker = this.workers.isolated.place(plan.tenant)
+      if (hasThread) this.load[pipeline.compute]!--
+      pipeline.compute = worker
+      this.provide(pipeline, plan)
+    } else if (!hasThread) {
+      pipeline.compute = this.load.indexOf(Math.min(...this.load))
+      this.load[pipeline.compute]!++
+    }
+  }
+
+  private hasThread(pipeline: PipelineControl): boolean {
+    return pipeline.compute !== NOWHERE && !this.workers.isolated.isIsolated(pipeline.compute)
+  }
+
+  /** Compute threads have every module; a process is given those of its pipelines. */
+  private provide(pipeline: PipelineControl, plan: Plan): void {
+    for (const component of plan.components) {
+      if (component.kind !== 'operator') continue
+      const { digest } = component
+      this.workers.isolated.provide(pipeline.compute, digest, () => this.modules.bytesOf(digest))
+    }
   }
 
   private highestBlock(pipeline: PipelineControl): number {
@@ -532,7 +586,7 @@ export class Host implements PipelineOwner {
   private forget(pipeline: PipelineControl): void {
     this.pipelines.delete(keyOf(pipeline.plan.tenant, pipeline.plan.id))
     this.byKey.delete(pipeline.key)
-    this.load[pipeline.compute]!--
+    if (this.hasThread(pipeline)) this.load[pipeline.compute]!--
     pipeline.wiring.free()
     this.readers.gone(pipeline)
   }
@@ -595,6 +649,8 @@ export class Host implements PipelineOwner {
       this.readers.restarted(before, next)
     } catch (thrown) {
       const error = SpqrError.from(thrown)
+      // Given up meanwhile, with the process that it was to run in.
+      if (next.state === 'failed') return
       if (!error.retriable || this.stopping) next.failed('', error.toMessage())
       else this.startAgainLater(next, error, waitMs)
     }
@@ -629,6 +685,19 @@ export class Host implements PipelineOwner {
   rebalance(pipeline: PipelineControl, worker: number): void {
     const { tenant, id } = pipeline.plan
     this.move(tenant, id, worker).catch((thrown) => this.report(pipeline, SpqrError.from(thrown)))
+  }
+
+  /** A tenant's process is gone: its pipelines start again from their checkpoints, or, where it ends again and again, fail. */
+  private async processEnded(worker: number, culprit: number, why: string, next: boolean): Promise<void> {
+    const concerned = this.list().filter((pipeline) => pipeline.compute === worker && pipeline.isLive)
+    for (const pipeline of concerned) this.report(pipeline, new SpqrError('INTERNAL', why))
+    // It only says who it was where that one did not come back.
+    if (next) return this.computeReplaced(worker, culprit, culprit >= 0)
+    const waiting = this.list().filter((pipeline) => pipeline.compute === worker && pipeline.state === 'starting')
+    for (const pipeline of [...concerned, ...waiting]) {
+      pipeline.lost()
+      pipeline.failed('', { code: 'OPERATOR_TRAP', message: `${why}; it was started again too often` })
+    }
   }
 
   // Messages of workers

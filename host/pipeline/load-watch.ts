@@ -62,7 +62,8 @@ export class LoadWatch {
       }
       this.busyMs.set(pipeline, busyMs)
       const share = Math.max(0, busyMs - (before.get(pipeline) ?? busyMs)) / elapsedMs
-      loads[pipeline.compute]!.pipelines.push({ pipeline, share })
+      // In a process of its own it is no worker's load.
+      loads[pipeline.compute]?.pipelines.push({ pipeline, share })
     }
   }
 }

@@ -3,6 +3,7 @@
 
 import { SpqrError } from '../../schemas/errors.ts'
 import type { ToCompute, TraceInfo } from '../compute/messages.ts'
+import type { ModuleBytes } from '../isolation/messages.ts'
 import { type AdmissionReport, admit } from '../sandbox/admit.ts'
 
 /** No instance has more; a document may ask for less. */
@@ -11,6 +12,8 @@ const MEMORY_MIB_MAX = 64
 export interface KnownModule {
   report: AdmissionReport
   message: Extract<ToCompute, { type: 'module' }>
+  /** As admitted: what a process of its own compiles for itself. */
+  bytes: Uint8Array
 }
 
 export class Modules {
@@ -24,6 +27,14 @@ export class Modules {
 
   get(digest: string): KnownModule | undefined {
     return this.known.get(digest)
+  }
+
+  /** The module for a process, which compiles it. @throws SpqrError NOT_FOUND */
+  bytesOf(digest: string): ModuleBytes {
+    const known = this.known.get(digest)
+    if (!known) throw new SpqrError('NOT_FOUND', `There is no module ${digest}`)
+    const { type: _type, module: _module, ...rest } = known.message
+    return { ...rest, type: 'module-bytes', bytes: known.bytes }
   }
 
   /** What a new worker is to be told. */
@@ -57,7 +68,7 @@ export class Modules {
       depthLimit: report.depthLimit,
       trace,
     }
-    this.known.set(report.digest, { report, message })
+    this.known.set(report.digest, { report, message, bytes: module })
     this.toAll(message)
     return { report, isNew: true }
   }

@@ -48,7 +48,7 @@ const STOP_MS_MAX = 60_000
 /** Bridges and compute are told in parallel, and both must agree. */
 export class PipelineControl {
   readonly key: number
-  /** The worker that its operators run on. */
+  /** The worker that its operators run on: a compute worker, or the relay of its tenant's process. */
   compute: number
   readonly wiring: Wiring
   plan: Plan
@@ -109,6 +109,7 @@ export class PipelineControl {
     const images = from ? imagesOf(from) : []
     const restore: RestoreFrom | null = from && meta ? { epoch: from.epoch, meta, ended: endedOf(images, wired) } : null
     const { workers } = this.owner
+    workers.isolated.use(this.compute, this.key)
     const transfer = images.map((image) => image.memory.buffer as ArrayBuffer)
     const [bridge, compute] = await Promise.allSettled([
       workers.bridge.ask({
@@ -229,6 +230,7 @@ export class PipelineControl {
       workers.compute(this.compute).ask({ type: 'drop', pipeline: this.key }),
       workers.bridge.ask({ type: 'drop', pipeline: this.key }),
     ])
+    workers.isolated.leave(this.compute, this.key)
   }
 
   /** Lets what was accepted flow out, then ends. */

@@ -11,6 +11,7 @@ import { makeStatus, Status } from '../compute/status.ts'
 import type { PermissionsMessage } from '../permissions/permissions.ts'
 import { Doorbell, makeDoorbell } from '../ring/doorbell.ts'
 import type { TransportAddress } from '../transport/connect.ts'
+import { IsolatedWorkers } from './isolated-workers.ts'
 import { Thread } from './thread.ts'
 
 export type ComputeThread = Thread<ToCompute, FromCompute>
@@ -32,6 +33,8 @@ export interface WorkersOptions {
    */
   onComputeReplaced: (worker: number, culprit: number, stuck: boolean) => void
   onBridgeReplaced: () => void
+  /** The process of a tenant ended; `next` says whether another stands in its place. */
+  onProcessEnded: (worker: number, culprit: number, why: string, next: boolean) => void
   /** A thread cannot even start. */
   onBroken: (error: SpqrError) => void
   /** What a new compute worker is told before anything else. */
@@ -46,6 +49,8 @@ const BORN_DEAD_MS = 300
 
 export class Workers {
   readonly slabs = new Slabs()
+  /** Those that stand for a tenant's process. */
+  readonly isolated: IsolatedWorkers
   private readonly options: WorkersOptions
   private readonly statusMemory = makeStatus()
   private readonly status = new Status(this.statusMemory)
@@ -61,6 +66,18 @@ export class Workers {
 
   constructor(options: WorkersOptions) {
     this.options = options
+    this.isolated = new IsolatedWorkers({
+      firstWorker: options.computeWorkers,
+      status: this.status,
+      data: { status: this.statusMemory, quota: options.quota, cores: availableParallelism() },
+      onCompute: options.onCompute,
+      introduce: (worker, thread, bell) => {
+        for (const [index, memory] of this.slabMemories.entries()) thread.post({ type: 'slab', index, memory })
+        this.introduce(worker, thread, bell)
+      },
+      onReplaced: (worker, culprit, why) => options.onProcessEnded(worker, culprit, why, true),
+      onGivenUp: (worker, why) => options.onProcessEnded(worker, -1, why, false),
+    })
     this.startBridge()
     for (let worker = 0; worker < options.computeWorkers; worker++) this.startCompute(worker)
     this.watch = setInterval(() => this.look(), WATCH_MS)
@@ -76,11 +93,13 @@ export class Workers {
   }
 
   compute(worker: number): ComputeThread {
-    return this.computes[worker]!
+    return this.computes[worker] ?? this.isolated.thread(worker)
   }
 
   toAllComputes(message: ToCompute): void {
     for (const thread of this.computes) thread.post(message)
+    // A process is given modules as its pipelines need them.
+    if (message.type !== 'module') this.isolated.toAll(message)
   }
 
   /** Makes counter blocks up to this number exist everywhere. */
@@ -109,6 +128,7 @@ export class Workers {
     this.stopping = true
     clearInterval(this.watch)
     await this.bridgeThread.ask({ type: 'stop' }).catch(() => undefined)
+    await this.isolated.stop()
     await Promise.all([this.bridgeThread.kill(), ...this.computes.map((thread) => thread.kill())])
   }
 
@@ -130,7 +150,8 @@ export class Workers {
     )
     this.bridgeThread = thread
     for (const [index, memory] of this.slabMemories.entries()) thread.post({ type: 'slab', index, memory })
-    for (const worker of this.computes.keys()) this.introduce(worker)
+    for (const [worker, compute] of this.computes.entries()) this.introduce(worker, compute, this.bells[worker]!)
+    this.isolated.introduceAll()
     const born = Date.now()
     void thread.closed.then((cause) => {
       if (this.stopping) return
@@ -162,7 +183,7 @@ export class Workers {
     this.seen[worker] = { heartbeat: this.status.heartbeat(worker), at: Date.now() }
     for (const [index, memory] of this.slabMemories.entries()) thread.post({ type: 'slab', index, memory })
     for (const message of this.options.greetings()) thread.post(message)
-    this.introduce(worker)
+    this.introduce(worker, thread, bell)
     const born = Date.now()
     void thread.closed.then((cause) => {
       if (this.stopping) return
@@ -174,10 +195,9 @@ export class Workers {
   }
 
   /** Gives a compute worker and the bridge worker a port and a doorbell to each other. */
-  private introduce(worker: number): void {
+  private introduce(worker: number, compute: ComputeThread, doorbell: SharedArrayBuffer): void {
     const { port1, port2 } = new MessageChannel()
-    this.computes[worker]!.post({ type: 'bridge', index: 0, port: port1, doorbell: this.bridgeBell }, [port1])
-    const doorbell = this.bells[worker]!
+    compute.post({ type: 'bridge', index: 0, port: port1, doorbell: this.bridgeBell }, [port1])
     this.bridgeThread.post({ type: 'compute', index: worker, port: port2, doorbell }, [port2])
   }
 

@@ -11,7 +11,8 @@ const CELLS = 4
 const FUEL = 0
 const RECORDS = 1
 const BYTES = 2
-const UNLIMITED = 0x7fffffff
+export const NO_BOUND = 0x7fffffff
+const UNLIMITED = NO_BOUND
 
 export interface Rates {
   fuelPerSecond?: number
@@ -25,6 +26,7 @@ export function makeQuotaCells(): SharedArrayBuffer {
 
 export class QuotaCells {
   private readonly words: Int32Array
+  private readonly given = new Map<number, number>()
 
   constructor(memory: SharedArrayBuffer) {
     this.words = new Int32Array(memory)
@@ -48,6 +50,29 @@ export class QuotaCells {
 
   tookFuel(tenant: number, fuel: number): void {
     this.take(tenant * CELLS + FUEL, Math.ceil(fuel / FUEL_UNIT))
+  }
+
+  /** What the tenant has of fuel now, in units; NO_BOUND where it is not bounded. */
+  fuelOf(tenant: number): number {
+    return Atomics.load(this.words, tenant * CELLS + FUEL)
+  }
+
+  /** Takes what was used elsewhere. */
+  tookFuelUnits(tenant: number, units: number): void {
+    this.take(tenant * CELLS + FUEL, units)
+  }
+
+  /** The one giver of a tenant's process: sets what there is now. @returns what was used since the last time, in units */
+  setFuel(tenant: number, units: number): number {
+    const cell = tenant * CELLS + FUEL
+    const given = this.given.get(tenant) ?? UNLIMITED
+    const now = Atomics.load(this.words, cell)
+    const used = given === UNLIMITED ? 0 : Math.max(0, given - now)
+    if (units === UNLIMITED || given === UNLIMITED) Atomics.store(this.words, cell, units)
+    // Used since then, too: the giver does not know of it yet. Takers take meanwhile, so it is added, not stored.
+    else Atomics.add(this.words, cell, units - used - now)
+    this.given.set(tenant, units === UNLIMITED || given === UNLIMITED ? units : units - used)
+    return used
   }
 
   private take(cell: number, amount: number): void {
