@@ -14,7 +14,7 @@ const EVENTS = 20_000
 const PLAIN_BYTES = isShort ? 10e6 : 60e6
 const ROUNDS = 3
 const FOLDER = tmpdir()
-const POLL_MS = 5
+const POLL_MS = 20
 
 const FILTER = { operator: 'json-filter@1', settings: { where: [{ path: 'action', equals: 'purchase' }] } }
 const AGGREGATE = {
