@@ -90,18 +90,19 @@ function entry(): string {
 function nodeFlags(): string[] {
   const product = fileURLToPath(new URL('../../', import.meta.url))
   const flag = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission'
-  const readable = [
+  // Node ends itself where a path is given twice.
+  const readable = new Set([
     product,
     fileURLToPath(new URL('../../../package.json', import.meta.url)),
     ...packageFolders(product),
-  ]
+  ])
   return [
     '--no-warnings',
     '--no-addons',
     `--max-old-space-size=${HEAP_MIB}`,
     flag,
     '--allow-worker',
-    ...readable.map((path) => `--allow-fs-read=${path}`),
+    ...[...readable].map((path) => `--allow-fs-read=${path}`),
   ]
 }
 
