@@ -31,6 +31,7 @@ interface Level {
 export interface PermissionsMessage {
   levels: Level[]
   askedBy: string
+  ownPaths: string[]
 }
 
 /** Flags that a line may have at most; each lists at most as many names. */
@@ -41,10 +42,12 @@ const SYSTEM_FOLDERS = ['/proc', '/dev', '/sys']
 export class Permissions {
   readonly #levels: readonly Level[]
   readonly #askedBy: string
+  readonly #ownPaths: readonly string[]
 
-  private constructor(levels: readonly Level[], askedBy: string) {
+  private constructor(levels: readonly Level[], askedBy: string, ownPaths: readonly string[] = []) {
     this.#levels = levels
     this.#askedBy = askedBy
+    this.#ownPaths = ownPaths
   }
 
   /**
@@ -75,11 +78,11 @@ export class Permissions {
   }
 
   static fromJSON(message: PermissionsMessage): Permissions {
-    return new Permissions(message.levels, message.askedBy)
+    return new Permissions(message.levels, message.askedBy, message.ownPaths)
   }
 
   toJSON(): PermissionsMessage {
-    return { levels: [...this.#levels], askedBy: this.#askedBy }
+    return { levels: [...this.#levels], askedBy: this.#askedBy, ownPaths: [...this.#ownPaths] }
   }
 
   /**
@@ -93,12 +96,17 @@ export class Permissions {
       level.rules[kind].allow = readNames(kind, grants[kind] ?? [], `/${kind}`, issues)
     }
     throwIssues('Cannot read the grants', issues)
-    return new Permissions([...this.#levels, level], this.#askedBy)
+    return new Permissions([...this.#levels, level], this.#askedBy, this.#ownPaths)
   }
 
   /** The same, with the name of who asks in what it refuses: `component "in" of pipeline "shop"`. */
   askedBy(who: string): Permissions {
-    return new Permissions(this.#levels, who)
+    return new Permissions(this.#levels, who, this.#ownPaths)
+  }
+
+  /** The same, but no flag and no grant opens these paths: they hold what the product keeps for all tenants. */
+  withoutPaths(paths: readonly string[]): Permissions {
+    return new Permissions(this.#levels, this.#askedBy, [...this.#ownPaths, ...paths])
   }
 
   /** @returns the real path, to be opened in place of the given one. @throws SpqrError PERMISSION_DENIED */
@@ -199,6 +207,10 @@ export class Permissions {
     if (path.includes('\0'))
       throw this.#denied(kind, `${kind} a path with a zero byte`, path.replaceAll('\0', '?'), this.#levels)
     const real = realPath(path)
+    if (this.#ownPaths.some((own) => isWithin(real, realPath(own)))) {
+      const who = this.#askedBy === '' ? 'It' : `The ${this.#askedBy}`
+      throw new SpqrError('PERMISSION_DENIED', `${who} may not ${kind} "${real}": it holds data of all tenants.`)
+    }
     const refusing = this.#levels.filter(({ rules }) => !allowsPath(rules[kind], real))
     if (refusing.length === 0) return real
     const asked = isAbsolute(path) ? path : join(process.cwd(), path)

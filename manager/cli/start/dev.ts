@@ -1,7 +1,7 @@
 // `spqr dev`: manager, host and transport in one process. One of the few files that import both sides.
 
 import { mkdirSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { createHostApp } from '../../../host/http/app.ts'
 import { Host } from '../../../host/pipeline/host.ts'
@@ -15,6 +15,11 @@ import { addKafkaOptions, type KafkaOptions, kafkaOf } from './kafka-options.ts'
 import { addPermissionOptions, permissionsOf } from './permission-options.ts'
 import { addSamples, type Samples } from './samples.ts'
 import { takeEnvironmentSecrets } from './secrets-of-environment.ts'
+
+/** Of the data folder: no pipeline reads or writes them, whatever is permitted. */
+const OWN_FILES = ['secrets.key', 'control.db', 'log.db'].flatMap((file) =>
+  ['', '-wal', '-shm', '-journal'].map((suffix) => file + suffix),
+)
 
 interface DevOptions extends KafkaOptions {
   port: number
@@ -58,7 +63,7 @@ async function dev(options: DevOptions): Promise<void> {
   const store = ControlStore.open(dataDir)
   const host = await Host.start({
     dataDir,
-    permissions,
+    permissions: permissions.withoutPaths(OWN_FILES.map((file) => join(dataDir, file))),
     kafka: kafkaOf(options),
     onTransport: (state, detail) => process.stderr.write(`Kafka: ${state}${detail ? `, ${detail}` : ''}\n`),
     computeWorkers: options.workers,

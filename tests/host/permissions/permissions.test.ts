@@ -59,6 +59,25 @@ flags('two commas are one in a name, and JSON gives the same permissions', () =>
   }
 })
 
+paths('what the product keeps for all tenants is opened by no flag, no grant and no link', () => {
+  const { path: folder } = testFolder()
+  const key = join(folder, 'secrets.key')
+  writeFileSync(key, 'x')
+  symlinkSync(key, join(folder, 'link'))
+  const all = Permissions.parse(['--allow-read', `--allow-write=${folder}`]).withoutPaths([key])
+  for (const permissions of [
+    all,
+    all.narrow({ read: [folder], write: [folder] }),
+    Permissions.fromJSON(all.toJSON()),
+  ]) {
+    for (const path of [key, join(folder, 'link'), join(folder, '.', 'x', '..', 'secrets.key')]) {
+      assert.match(refusal(() => permissions.checkRead(path)).message, 'it holds data of all tenants')
+      assert.is(refusal(() => permissions.askedBy('component "x"').checkWrite(path)).code, 'PERMISSION_DENIED')
+    }
+    assert.ok(permissions.checkRead(join(folder, 'secrets.keys')))
+  }
+})
+
 paths('a folder opens what lies in it, and nothing beside it', () => {
   const p = Permissions.parse(['--allow-read=/data/shop'])
   assert.is(p.checkRead('/data/shop/a/b'), '/data/shop/a/b')
