@@ -12,6 +12,7 @@ import type { CountersView } from '../compute/counters.ts'
 import type { ChangeResult, EdgeStats, FromCompute } from '../compute/messages.ts'
 import type { Permissions } from '../permissions/permissions.ts'
 import { Tenants } from '../quota/tenants.ts'
+import { TopicRoom } from '../quota/topic-room.ts'
 import { CHANNELS_MAX } from '../ring/doorbell.ts'
 import { connectTransport, type KafkaAddress } from '../transport/connect.ts'
 import { EmbeddedLog } from '../transport/embedded/embedded-log.ts'
@@ -66,6 +67,7 @@ export class Host implements PipelineOwner {
   readonly modules: Modules
   readonly events = new Events()
   readonly tenants = new Tenants()
+  private readonly topicRoom: TopicRoom
   readonly readers: Readers
   /** Rejects when the host cannot go on: its log thread died, or another cannot start. */
   readonly closed: Promise<void>
@@ -128,6 +130,7 @@ export class Host implements PipelineOwner {
       greetings: () => this.modules.messages(),
     })
     this.readers = new Readers(this.workers)
+    this.topicRoom = new TopicRoom(this.tenants, this.transport)
     this.loadWatch = new LoadWatch(this)
   }
 
@@ -335,6 +338,7 @@ export class Host implements PipelineOwner {
     }
     await Promise.race([stopAll(), new Promise((late) => setTimeout(late, STOP_MS_MAX).unref())])
     await this.workers.stop()
+    await this.topicRoom.stop()
     await this.transport.stop()
     await this.log?.stop()
     this.events.closeAll()

@@ -1,6 +1,6 @@
 // What tenants may still use right now, in shared memory: every thread takes, the control thread gives.
 //
-// Per tenant three i32: fuel in units of FUEL_UNIT, records, bytes in units of BYTES_UNIT. A cell may go below zero by what
+// Per tenant four i32: fuel in units of FUEL_UNIT, records, bytes in units of BYTES_UNIT, and 1 where its topics are full. A cell may go below zero by what
 // was taken at once; nothing more is given out until it is above again. UNLIMITED says that there is no bound.
 
 export const TENANTS_MAX = 4096
@@ -11,6 +11,7 @@ const CELLS = 4
 const FUEL = 0
 const RECORDS = 1
 const BYTES = 2
+const FULL = 3
 export const NO_BOUND = 0x7fffffff
 const UNLIMITED = NO_BOUND
 
@@ -73,6 +74,17 @@ export class QuotaCells {
     else Atomics.add(this.words, cell, units - used - now)
     this.given.set(tenant, units === UNLIMITED || given === UNLIMITED ? units : units - used)
     return used
+  }
+
+  /** Its topics hold as much as they may. // hot, once per batch */
+  isFull(tenant: number): boolean {
+    // Late by a look of the control thread at worst; nobody counts on more.
+    return Atomics.load(this.words, tenant * CELLS + FULL) !== 0
+  }
+
+  /** Control thread. */
+  setFull(tenant: number, full: boolean): void {
+    Atomics.store(this.words, tenant * CELLS + FULL, full ? 1 : 0)
   }
 
   private take(cell: number, amount: number): void {

@@ -36,6 +36,14 @@ export class Tenants {
     return id !== DEFAULT_TENANT && this.tenants.has(id)
   }
 
+  all(): Iterable<Tenant> {
+    return this.tenants.values()
+  }
+
+  setFull({ index }: Tenant, full: boolean): void {
+    this.cells.setFull(index, full)
+  }
+
   put(spec: TenantSpec): Tenant {
     const present = this.tenants.get(spec.id)
     const index = present?.index ?? this.numbers.pop() ?? this.tenants.size
@@ -53,6 +61,7 @@ export class Tenants {
     const tenant = this.tenants.get(id)
     if (!tenant || id === DEFAULT_TENANT) return
     this.tenants.delete(id)
+    this.cells.setFull(tenant.index, false)
     this.numbers.push(tenant.index)
     this.runClock()
   }

@@ -24,6 +24,8 @@ export interface EmitterOwner {
   /** The emitter has delivered everything before the mark; `position` belongs into the checkpoint. */
   flushed(pump: EmitterPump, epoch: number, end: boolean, position: unknown): void
   emitterFailed(pump: EmitterPump, thrown: unknown): void
+  /** False: nothing may be written now; the owner schedules the pump again. // hot, once per batch */
+  mayWrite(pump: EmitterPump): boolean
 }
 
 const run: Run = { from: 0, to: 0 }
@@ -73,7 +75,7 @@ export class EmitterPump {
     this.position = ring.peek(this.position, run)
     if (run.from >= run.to) return false
     const kind = ring.bytes[run.from + RECORD_KIND]!
-    if (kind === KIND_DATA) return this.write()
+    if (kind === KIND_DATA) return this.owner.mayWrite(this) && this.write()
     const epoch = ring.words[(run.from + RECORD_SOURCE_OFFSET) >> 2]! >>> 0
     if (kind === KIND_MOVED) {
       if (!this.channel.moveOn()) return false

@@ -71,6 +71,8 @@ export class Slot {
   spec: BridgeSpec
   readonly sources = new Map<string, SourcePump>()
   readonly emitters = new Map<string, EmitterPump>()
+  /** They wait until topics of the tenant may grow again. */
+  private readonly withoutRoom = new Set<EmitterPump>()
   /** Images of operators that have ended. */
   private readonly endedImages = new Map<string, Image>()
   private readonly emitterPositions = new Map<string, unknown>()
@@ -731,6 +733,7 @@ export class Slot {
       signal: (channel) => this.compute.signal(channel),
       flushed: (flushed, epoch, end, at) => this.flushed(flushed, epoch, end, at),
       emitterFailed: (_, thrown) => context.fail(SpqrError.from(thrown)),
+      mayWrite: (writing) => this.mayWrite(writing),
     })
     holder.pump = pump
     await emitter.open(position).catch((thrown) => refuse(spec.component, thrown))
@@ -792,6 +795,27 @@ export class Slot {
     }, THROTTLE_MS)
   }
 
+  /** A tenant whose topics are full writes to none; dead letters are let through, for they say why. */
+  private mayWrite(pump: EmitterPump): boolean {
+    const { type, component } = pump.spec
+    if (type !== 'topic' || component === LETTERS || !this.context.quota.isFull(this.spec.tenantIndex)) return true
+    if (this.withoutRoom.has(pump)) return false
+    this.withoutRoom.add(pump)
+    const message = `Emitter "${component}" waits: the topics of "${this.spec.tenant}" hold as much as its quota allows`
+    this.report(new SpqrError('QUOTA_EXCEEDED', message), component)
+    this.awaitRoom(pump)
+    return false
+  }
+
+  private awaitRoom(pump: EmitterPump): void {
+    setTimeout(() => {
+      if (this.dropped) return
+      if (this.context.quota.isFull(this.spec.tenantIndex)) return this.awaitRoom(pump)
+      this.withoutRoom.delete(pump)
+      this.context.schedule(pump)
+    }, ROOM_AGAIN_MS)
+  }
+
   private deadLetter(
     pump: SourcePump | EmitterPump | null,
     component: string,
@@ -838,6 +862,7 @@ const LETTERS_WAIT_MS = 3000
 const COUNT_AGAIN_MS = 200
 /** The clock of rates ticks about so often. */
 const THROTTLE_MS = 10
+const ROOM_AGAIN_MS = 250
 
 const LEVELS = { debug: 0, info: 1, warn: 2, error: 3 } as const
 

@@ -96,6 +96,31 @@ quotas('bytes in topics are bounded at produce and ingest', async ({ m, a }) => 
   assert.is((await a('POST', '/v1/pipelines/p/ingest/in', line, 'application/x-ndjson')).status, 202)
 })
 
+quotas(
+  'a pipeline that writes into topics holds back while they are full, and goes on when there is room',
+  async ({ m, a }) => {
+    await m.ask('PUT', '/v1/tenants/a/quotas', { topicBytes: 300_000 })
+    await a('POST', '/v1/topics', { name: 't' })
+    const components = [
+      { id: 'in', source: 'generator', settings: { template: { text: 'x'.repeat(500) }, recordsPerSecond: 2000 } },
+      { id: 'out', emitter: 'topic', from: 'in', settings: { topic: 't' } },
+    ]
+    assert.is((await a('POST', '/v1/pipelines', { id: 'p', components })).status, 201)
+    const written = async (): Promise<number> => (await a('GET', '/v1/pipelines/p/stats')).body.components.out.recordsIn
+    const settle = async (): Promise<number> => {
+      for (let before = -1, now = await written(); ; before = now, now = await written()) {
+        if (now === before && now > 0) return now
+        await new Promise((done) => setTimeout(done, 400))
+      }
+    }
+    const held = await settle()
+    assert.ok(held * 500 > 250_000, `${held} records`)
+    assert.is((await a('GET', '/v1/pipelines/p')).body.state, 'running')
+    await m.ask('PUT', '/v1/tenants/a/quotas', {})
+    while ((await written()) <= held) await new Promise((done) => setTimeout(done, 50))
+  },
+)
+
 quotas('rates are told to the host, again after a restart', async ({ m }) => {
   await m.ask('PUT', '/v1/tenants/a/quotas', { recordsPerSecond: 7 })
   await m.stop()
