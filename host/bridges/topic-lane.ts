@@ -7,6 +7,12 @@ import { Backoff } from './backoff.ts'
 import type { BridgeContext } from './bridge.ts'
 import { Flushes } from './flushes.ts'
 
+/** So much waiting is sent at once. */
+const FULL_BYTES = 1 << 20
+/** Rests between appends. */
+const REST_MS_MIN = 1
+const REST_MS_MAX = 10
+
 interface Batch {
   frames: Uint8Array
   records: number
@@ -27,6 +33,10 @@ export class TopicLane {
   #stopped = false
   readonly #backoff = new Backoff()
   #timer: NodeJS.Timeout | undefined
+  readonly #rests: boolean
+  #restTimer: NodeJS.Timeout | undefined
+  #tookMs = 0
+  #endedAt = 0
   readonly #flushes = new Flushes()
   /** Bytes given and not delivered. */
   waitingBytes = 0
@@ -35,6 +45,7 @@ export class TopicLane {
   constructor(context: BridgeContext, topic: string, partition: number, isLetters: boolean, onDelivered: () => void) {
     this.#isLetters = isLetters
     this.#context = context
+    this.#rests = context.transport.kind === 'embedded'
     this.#topic = topic
     this.#partition = partition
     this.#onDelivered = onDelivered
@@ -53,16 +64,42 @@ export class TopicLane {
     this.waitingBytes += to - from
   }
 
-  /** Sends what there is, unless a batch is under way. */
+  /** Sends what there is, unless a batch is under way, or the log is to have its rest. */
   send(): void {
-    if (this.#isSending || this.#stopped) return
+    if (this.#isSending || this.#stopped || this.#rest()) return
+    this.#sendNow()
+  }
+
+  /**
+   * The embedded log does one thing at a time: while it waits for the disk, nothing is read. Between two appends that it took
+   * long for it gets as long for its readers, unless much waits.
+   */
+  #rest(): boolean {
+    if (this.#closed.length > 0 || this.waitingBytes >= FULL_BYTES) return false
+    if (this.#restTimer !== undefined) return true
+    const leftMs = Math.min(this.#tookMs, REST_MS_MAX) - (performance.now() - this.#endedAt)
+    if (leftMs < REST_MS_MIN) return false
+    this.#restTimer = setTimeout(() => {
+      this.#restTimer = undefined
+      if (!this.#isSending && !this.#stopped) this.#sendNow()
+    }, leftMs)
+    return true
+  }
+
+  #sendNow(): void {
+    clearTimeout(this.#restTimer)
+    this.#restTimer = undefined
     if (this.#closed.length === 0) this.#close()
     const batch = this.#closed.shift()
     if (!batch) return
     this.#isSending = true
+    const began = performance.now()
     this.#deliver(batch).then(
       () => {
         this.#isSending = false
+        this.#endedAt = performance.now()
+        // Staged, it does not wait for the disk.
+        this.#tookMs = this.#rests && batch.transaction === undefined ? this.#endedAt - began : 0
         if (this.#stopped) return
         this.waitingBytes -= batch.frames.length
         this.#flushes.delivered()
@@ -78,13 +115,14 @@ export class TopicLane {
   /** Resolves when all that was added so far is delivered. */
   flush(): Promise<void> {
     this.#close()
-    this.send()
+    if (!this.#isSending && !this.#stopped) this.#sendNow()
     return this.#flushes.wait()
   }
 
   stop(): void {
     this.#stopped = true
     clearTimeout(this.#timer)
+    clearTimeout(this.#restTimer)
     const message = `The emitter was stopped before it wrote all to "${this.#topic}".`
     this.#flushes.stop(new SpqrError('INVALID_STATE', message))
   }

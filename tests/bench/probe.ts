@@ -27,6 +27,8 @@ export interface ProbeReport {
   latencyUs: { p50: number; p99: number; max: number }
   /** `[when it ended, how long]` of pauses of 1 ms and more, µs since 1970 and µs. */
   gaps: [number, number][]
+  /** When barriers came, µs since 1970. */
+  barriersUs: number[]
 }
 
 const nowUs = (): number => Math.round((performance.timeOrigin + performance.now()) * 1000)
@@ -36,6 +38,7 @@ class ProbeEmitter implements Emitter {
   /** Records by latency in µs. */
   readonly #latencies = new Uint32Array(1_000_001)
   readonly #gaps: [number, number][] = []
+  readonly #barriersUs: number[] = []
   #records = 0
   #missing = 0
   #doubled = 0
@@ -71,6 +74,7 @@ class ProbeEmitter implements Emitter {
   }
 
   flush(): Promise<unknown> {
+    if (this.#barriersUs.length < GAPS_MAX) this.#barriersUs.push(nowUs())
     return Promise.resolve(undefined)
   }
 
@@ -82,6 +86,7 @@ class ProbeEmitter implements Emitter {
       doubled: this.#doubled,
       latencyUs: { p50: this.#percentile(0.5), p99: this.#percentile(0.99), max: this.#percentile(1) },
       gaps: this.#gaps,
+      barriersUs: this.#barriersUs,
     }
     writeSync(1, `${JSON.stringify(report)}\n`)
     return Promise.resolve()

@@ -7,7 +7,19 @@ import { fileURLToPath } from 'node:url'
 import Table from 'cli-table3'
 import type { Row } from './row.ts'
 
-const BENCHES = ['create', 'change', 'memory', 'file', 'ingest', 'latency', 'density', 'operators', 'fuel', 'transport']
+const BENCHES = [
+  'create',
+  'change',
+  'memory',
+  'file',
+  'ingest',
+  'latency',
+  'density',
+  'delivery',
+  'operators',
+  'fuel',
+  'transport',
+]
 /** Run only by name: it takes as long as it is told to. */
 const ON_DEMAND = ['soak']
 const SIGNIFICANT = 3

@@ -1,0 +1,290 @@
+// What delivery costs, on the embedded transport: the pause of a checkpoint, a restart, poison, and topic to topic under each
+// guarantee. A server of its own for each, with one more processor-hungry thread than cores: the log compresses and syncs.
+
+import { performance } from 'node:perf_hooks'
+import { shopEvents } from './events.ts'
+import { type ProbeReport, STAMP } from './probe.ts'
+import { isShort, median, percentile, type Row, spread } from './row.ts'
+import { PROBE, Server } from './server.ts'
+
+const STATE_MIB = 16
+const RATE = 10_000
+const CHECKPOINT_MS = 250
+const PAUSE_SECONDS = isShort ? 3 : 20
+const RESTARTS = isShort ? 3 : 15
+const POISON_RECORDS = isShort ? 100_000 : 1_000_000
+const POISON_EVERY = 1000
+const TOPIC_RECORDS = isShort ? 100_000 : 1_000_000
+const TOPIC_ROUNDS = isShort ? 1 : 3
+const POSTED_RECORDS = 50_000
+/** A gap belongs to a barrier that came within it, or so soon before or after. */
+const NEAR_US = 60_000
+
+/** Passes records on, and writes to a place of its 16 MiB for each. */
+const STATEFUL = `import { Operator, Record, Emitter, register } from 'spqr'
+const BYTES: i32 = ${STATE_MIB} << 20
+const state = new StaticArray<u8>(BYTES)
+let seed: u32 = 1
+for (let i = 0; i < BYTES; i += 8) { seed = seed * 1664525 + 1013904223; store<u32>(changetype<usize>(state) + i, seed) }
+class Stateful extends Operator {
+  process(record: Record, out: Emitter): void {
+    seed = seed * 1664525 + 1013904223
+    store<u32>(changetype<usize>(state) + (seed % (<u32>BYTES >> 2) << 2), seed)
+    out.emit(record)
+  }
+}
+register(new Stateful())
+`
+/** Counts, and traps at every thousandth number where it is told to. */
+const POISONED = `import { Operator, Record, Emitter, Settings, Change, register } from 'spqr'
+let count: i64 = 0
+let every: i64 = 0
+class Poisoned extends Operator {
+  configure(settings: Settings): Change { every = settings.bool('poison') ? ${POISON_EVERY} : 0; return Change.Keep }
+  process(record: Record, out: Emitter): void {
+    const n = <i64>record.json('n').f64
+    count++
+    out.write('{"n":' + n.toString() + ',"count":' + count.toString() + '}')
+    if (every > 0 && n % every == every - 1) throw new Error('poison')
+  }
+}
+register(new Poisoned())
+`
+
+export async function run(): Promise<Row[]> {
+  return [...(await pauses()), ...(await restarts()), ...(await poison()), ...(await throughput())]
+}
+
+const stateful = { operator: 'stateful@1', limits: { memoryMiB: 48 } }
+
+function generating(id: string, seconds: number, checkpointEveryMs: number): object {
+  const template = { t: STAMP, n: { $seq: 1 }, text: 'x'.repeat(160) }
+  const settings = { template, recordsPerSecond: RATE, count: RATE * seconds }
+  return {
+    id,
+    checkpointEveryMs,
+    components: [
+      { id: 'in', source: 'generator', settings },
+      { id: 'op', from: 'in', ...stateful },
+      { id: 'out', emitter: 'console', from: 'op' },
+    ],
+  }
+}
+
+async function pauses(): Promise<Row[]> {
+  const server = await Server.start([], PROBE)
+  try {
+    await server.api('POST', '/v1/operators', { name: 'stateful', version: '1.0.0', source: STATEFUL })
+    const measure = async (id: string, everyMs: number): Promise<ProbeReport> => {
+      const reported = server.report(id)
+      await server.api('POST', '/v1/pipelines', generating(id, PAUSE_SECONDS, everyMs))
+      const report = await reported
+      await server.api('DELETE', `/v1/pipelines/${id}`)
+      if (report.missing + report.doubled > 0) throw new Error(`${report.missing} missing, ${report.doubled} doubled`)
+      return report
+    }
+    const without = await measure('without', 3_600_000)
+    const { gaps, barriersUs, latencyUs } = await measure('with', CHECKPOINT_MS)
+    const around = barriersUs.map((at) => {
+      let longest = 0
+      for (const [ended, gap] of gaps)
+        if (ended + NEAR_US > at && ended - gap - NEAR_US < at) longest = Math.max(longest, gap)
+      return longest / 1000
+    })
+    const baseline = without.gaps.map(([, gap]) => gap / 1000)
+    const p99 = percentile(around, 0.99)
+    return [
+      {
+        name: `checkpoint of ${STATE_MIB} MiB state at ${RATE / 1000} k records/s: longest gap at the emitter around a barrier, p99`,
+        value: p99,
+        unit: 'ms',
+        baseline: { name: 'p99 of gaps of 1 ms and more without checkpoints', value: percentile(baseline, 0.99) },
+        bar: '≤ 20 ms',
+        met: p99 <= 20,
+        note: `${spread(around, 1)} barriers, median ${median(around).toFixed(1)}`,
+      },
+      {
+        name: 'the same: latency source → emitter, p99',
+        value: latencyUs.p99 / 1000,
+        unit: 'ms',
+        baseline: { name: 'without checkpoints', value: without.latencyUs.p99 / 1000 },
+        note: `p50 ${latencyUs.p50} µs, without ${without.latencyUs.p50} µs`,
+      },
+      copyRow(),
+    ]
+  } finally {
+    await server.stop()
+  }
+}
+
+/** What the compute worker itself loses: a copy of the memory. */
+function copyRow(): Row {
+  const bytes = new Uint8Array(STATE_MIB << 20).fill(7)
+  const took: number[] = []
+  for (let i = 0; i < (isShort ? 10 : 100); i++) {
+    const started = performance.now()
+    const copy = bytes.slice()
+    took.push(performance.now() - started)
+    if (copy[i] !== 7) throw new Error('no copy')
+  }
+  const note = spread(took, 1)
+  return { name: `copy of ${STATE_MIB} MiB of memory, p50`, value: median(took), unit: 'ms', note }
+}
+
+async function restarts(): Promise<Row[]> {
+  const server = await Server.start()
+  try {
+    await server.api('POST', '/v1/operators', { name: 'stateful', version: '1.0.0', source: STATEFUL })
+    await server.api('POST', '/v1/pipelines', {
+      id: 'p',
+      components: [
+        { id: 'in', source: 'generator', settings: { template: { n: { $seq: 1 } }, recordsPerSecond: 2000 } },
+        { id: 'op', from: 'in', ...stateful },
+        { id: 'out', emitter: 'discard', from: 'op' },
+      ],
+    })
+    const arrived = async (): Promise<number> => (await server.stats('p')).out!.recordsIn
+    const took: number[] = []
+    for (let i = 0; i < RESTARTS; i++) {
+      await new Promise((done) => setTimeout(done, 200))
+      await server.api('POST', '/v1/pipelines/p/stop')
+      const before = await arrived()
+      const started = performance.now()
+      await server.api('POST', '/v1/pipelines/p/resume')
+      while ((await arrived()) === before) await new Promise((done) => setTimeout(done, 1))
+      took.push(performance.now() - started)
+    }
+    const worst = Math.max(...took)
+    const name = `restart of a pipeline with ${STATE_MIB} MiB state, until the first record has passed`
+    return [{ name, value: median(took), unit: 'ms', bar: '≤ 500 ms', met: worst <= 500, note: spread(took, 0) }]
+  } finally {
+    await server.stop()
+  }
+}
+
+async function poison(): Promise<Row[]> {
+  const server = await Server.start()
+  try {
+    await server.api('POST', '/v1/operators', { name: 'poisoned', version: '1.0.0', source: POISONED })
+    const pass = async (id: string, isPoisoned: boolean): Promise<number> => {
+      await server.api('POST', '/v1/topics', { name: `${id}-out` })
+      const started = performance.now()
+      await server.api('POST', '/v1/pipelines', {
+        id,
+        components: [
+          { id: 'in', source: 'generator', settings: { template: { n: { $seq: 0 } }, count: POISON_RECORDS } },
+          { id: 'op', operator: 'poisoned@1', from: 'in', settings: { poison: isPoisoned } },
+          { id: 'out', emitter: 'topic', from: 'op', settings: { topic: `${id}-out` } },
+        ],
+      })
+      await completed(server, id)
+      const took = performance.now() - started
+      const bad = isPoisoned ? POISON_RECORDS / POISON_EVERY : 0
+      const good = POISON_RECORDS - bad
+      const last = await lastRecord(server, `${id}-out`)
+      const letters = isPoisoned ? (await lastRecord(server, `${id}.dead-letters`)).count : 0
+      if (last.count !== good || letters !== bad || (last.value as { count: number }).count !== good) {
+        throw new Error(`${last.count} through, ${letters} dead letters, the last record ${JSON.stringify(last.value)}`)
+      }
+      return took
+    }
+    await pass('warm', false)
+    const clean = await pass('clean', false)
+    const poisoned = await pass('poisoned', true)
+    const bad = POISON_RECORDS / POISON_EVERY
+    return [
+      {
+        name: `${bad} poison records in ${POISON_RECORDS}: all in dead letters, the rest through, state right`,
+        value: poisoned / 1000,
+        unit: 's',
+        baseline: { name: 's without poison', value: clean / 1000 },
+        ratio: clean / poisoned,
+        bar: 'all accounted for',
+        met: true,
+        note: `${((poisoned - clean) / bad).toFixed(2)} ms for each poison record`,
+      },
+    ]
+  } finally {
+    await server.stop()
+  }
+}
+
+async function throughput(): Promise<Row[]> {
+  const server = await Server.start()
+  try {
+    const events = shopEvents(POSTED_RECORDS)
+    const lines = Buffer.from(events.map((event) => `${JSON.stringify(event)}\n`).join(''))
+    await server.api('POST', '/v1/topics', { name: 'in' })
+    for (let sent = 0; sent < TOPIC_RECORDS; sent += POSTED_RECORDS) {
+      const answer = await server.client.request('POST', '/v1/topics/in/records', lines, 'application/x-ndjson')
+      if (answer.status !== 200) throw new Error(answer.body.toString())
+    }
+    const matching = events.filter((event) => event.action === 'purchase').length * (TOPIC_RECORDS / POSTED_RECORDS)
+    const rates = new Map<string, number[]>()
+    const cpuUs = new Map<string, number[]>()
+    for (let round = 0; round < TOPIC_ROUNDS; round++) {
+      for (const delivery of ['at-most-once', 'at-least-once', 'exactly-once']) {
+        const id = `${delivery}-${round}`
+        await server.api('POST', '/v1/topics', { name: id })
+        const cpuBefore = server.cpuSeconds()
+        const started = performance.now()
+        await server.api('POST', '/v1/pipelines', {
+          id,
+          delivery,
+          components: [
+            { id: 'in', source: 'topic', settings: { topic: 'in', from: 'earliest' } },
+            {
+              id: 'op',
+              operator: 'json-filter@1',
+              from: 'in',
+              settings: { where: [{ path: 'action', equals: 'purchase' }] },
+            },
+            { id: 'out', emitter: 'topic', from: 'op', settings: { topic: id } },
+          ],
+        })
+        // Readable: under exactly-once that is with its epoch.
+        while ((await visible(server, id)) < matching) await new Promise((done) => setTimeout(done, 5))
+        const rate = (TOPIC_RECORDS / (performance.now() - started)) * 1000
+        rates.set(delivery, [...(rates.get(delivery) ?? []), Math.round(rate)])
+        const cpu = ((server.cpuSeconds() - cpuBefore) / TOPIC_RECORDS) * 1e6
+        cpuUs.set(delivery, [...(cpuUs.get(delivery) ?? []), cpu])
+        await server.api('DELETE', `/v1/pipelines/${id}`)
+        if ((await visible(server, id)) !== matching) throw new Error(`${id}: not ${matching} records`)
+      }
+    }
+    const note = `235 B events, a quarter passes; created to all readable`
+    const baseline = { name: '/s at-least-once', value: median(rates.get('at-least-once')!) }
+    return [...rates].map(([delivery, values]) => ({
+      name: `embedded topic → json-filter → topic, ${delivery}`,
+      value: median(values),
+      unit: 'records/s',
+      ...(delivery === 'at-least-once' ? {} : { baseline, ratio: median(values) / baseline.value }),
+      note: `${note}; ${median(cpuUs.get(delivery)!).toFixed(2)} µs of processor each; ${spread(values, 0)}`,
+    }))
+  } finally {
+    await server.stop()
+  }
+}
+
+async function completed(server: Server, id: string): Promise<void> {
+  for (;;) {
+    const { state, reason } = await server.api<{ state: string; reason?: unknown }>('GET', `/v1/pipelines/${id}`)
+    if (state === 'completed') return
+    if (state === 'failed') throw new Error(`${id} failed: ${JSON.stringify(reason)}`)
+    await new Promise((done) => setTimeout(done, 5))
+  }
+}
+
+/** Records of partition 0 that can be read. */
+async function visible(server: Server, topic: string): Promise<number> {
+  const path = `/v1/topics/${topic}/records?partition=0&from=latest&limit=1`
+  const { next } = await server.api<{ next: Record<string, string> }>('GET', path)
+  return Number(next['0'])
+}
+
+async function lastRecord(server: Server, topic: string): Promise<{ count: number; value: unknown }> {
+  const count = await visible(server, topic)
+  const path = `/v1/topics/${topic}/records?partition=0&from=offset:${count - 1}&limit=1`
+  const { records } = await server.api<{ records: { value: unknown }[] }>('GET', path)
+  return { count, value: records[0]?.value }
+}
