@@ -3,11 +3,10 @@
 
 import { availableParallelism } from 'node:os'
 import { SpqrError } from '../../schemas/errors.ts'
-import { deadLetterTopic, ingestTopic, reachableTopic, topicName } from '../../schemas/names.ts'
+import { deadLetterTopic, ingestTopic, topicName } from '../../schemas/names.ts'
 import type { Plan } from '../../schemas/plan.ts'
-import { parseStart, RESTART_WORDS } from '../../schemas/start.ts'
 import type { TenantSpec } from '../../schemas/tenant.ts'
-import type { CheckpointMeta, FromBridge } from '../bridges/runtime/messages.ts'
+import type { FromBridge } from '../bridges/runtime/messages.ts'
 import type { CountersView } from '../compute/counters.ts'
 import type { ChangeResult, EdgeStats, FromCompute } from '../compute/messages.ts'
 import type { Permissions } from '../permissions/permissions.ts'
@@ -22,8 +21,9 @@ import { LoadWatch } from './load-watch.ts'
 import { Modules } from './modules.ts'
 import { type NumberPool, Numbers } from './numbers.ts'
 import { PipelineControl, type PipelineOwner, type PipelineState, type StartTimings } from './pipeline-control.ts'
+import { inDocument, resolvePlan } from './plan-checks.ts'
 import { Readers } from './readers.ts'
-import { resolveSettings } from './settings.ts'
+import { isGoneBackTo, keepAsNewest, ofOtherVersions, startingPoint } from './starting-point.ts'
 import { Wiring } from './wiring.ts'
 import { type BridgeThread, Workers } from './workers.ts'
 
@@ -202,7 +202,10 @@ export class Host implements PipelineOwner {
       }
       if (before === worker) return
       const { plan } = pipeline
-      const { graph } = pipeline.wiring.wire(this.resolve(plan), this.tenants.get(plan.tenant))
+      const { graph } = pipeline.wiring.wire(
+        resolvePlan(plan, this.tenants, this.permissions),
+        this.tenants.get(plan.tenant),
+      )
       pipeline.wiring.accept(true)
       try {
         await pipeline.move(worker, graph)
@@ -379,13 +382,12 @@ export class Host implements PipelineOwner {
   private async start(pipeline: PipelineControl, plan: Plan, retry: boolean): Promise<StartTimings> {
     const timings: StartTimings = { placeMs: 0, instantiateMs: 0 }
     const began = performance.now()
-    const resolved = this.resolve(plan)
+    const resolved = resolvePlan(plan, this.tenants, this.permissions)
     try {
       const wired = pipeline.wiring.wire(resolved, this.tenants.get(plan.tenant))
       this.workers.ensureBlocks(this.highestBlock(pipeline))
-      const from = await this.checkpointFor(pipeline, plan)
-      const isOlder = from !== undefined && /^(savepoint|checkpoint):/.test(plan.startFrom ?? '')
-      const keep = isOlder ? this.keepAsNewest(pipeline, from) : undefined
+      const from = await startingPoint(this.transport, pipeline.slot, plan)
+      const keep = from && isGoneBackTo(plan) ? keepAsNewest(this.transport, pipeline.slot, from) : undefined
       if (from) this.tellVersions(plan, from)
       this.place(pipeline, plan)
       timings.placeMs = performance.now() - began
@@ -401,57 +403,12 @@ export class Host implements PipelineOwner {
     }
   }
 
-  /**
-   * What the plan starts from; undefined: anew.
-   * @throws SpqrError NOT_FOUND, INVALID_STATE (damaged, or of another version of an operator)
-   */
-  private async checkpointFor(pipeline: PipelineControl, plan: Plan): Promise<Checkpoint | undefined> {
-    if (plan.fresh) return undefined
-    const { transport } = this
-    const { slot } = pipeline
-    const start = plan.startFrom === undefined ? undefined : parseStart(plan.startFrom, RESTART_WORDS, true)
-    if (plan.startFrom !== undefined && !start) {
-      throw new SpqrError('INVALID_BODY', `Cannot start pipeline "${plan.id}" from "${plan.startFrom}".`)
+  /** Whose state starts anew because the document replaced its operator since. */
+  private tellVersions(plan: Plan, from: Checkpoint): void {
+    for (const { id, name, version } of ofOtherVersions(plan, from)) {
+      const text = `its state was made by another version of the operator: ${name}@${version} starts anew`
+      this.events.show(plan.tenant, plan.id, { kind: 'log', component: id, level: 2, text })
     }
-    if (!start || (start.at === 'word' && start.word === 'checkpoint')) {
-      const newest = await transport.checkpoint(slot)
-      if (newest) checkVersions(plan, newest, newest.revision >= plan.revision && plan.forkOf === undefined)
-      return newest
-    }
-    // Epochs go up, whatever is gone back to.
-    const [newest] = await transport.checkpoints(slot)
-    if (start.at === 'savepoint' || start.at === 'checkpoint') {
-      const which = start.at === 'savepoint' ? { savepoint: start.name } : { epoch: start.epoch }
-      const kept = await transport.checkpoint(slot, which)
-      const name = start.at === 'savepoint' ? `savepoint "${start.name}"` : `checkpoint of epoch ${start.epoch}`
-      if (!kept) throw new SpqrError('NOT_FOUND', `Pipeline "${plan.id}" has no ${name}`)
-      checkVersions(plan, kept, true)
-      const meta: CheckpointMeta = { ...(kept.meta as CheckpointMeta), completed: false, failed: undefined }
-      return { ...kept, epoch: Math.max(kept.epoch, newest?.epoch ?? 0) + 1, meta }
-    }
-    // From a place in the sources: no state.
-    if (!newest) return undefined
-    const meta: CheckpointMeta = { sources: {}, emitters: {}, operators: {}, completed: false }
-    return { ...newest, meta, snapshots: [] }
-  }
-
-  /** Whose state in the checkpoint is of another version, which the document replaced since: it starts anew. */
-  private tellVersions(plan: Plan, { snapshots }: Checkpoint): void {
-    for (const component of plan.components) {
-      if (component.kind !== 'operator') continue
-      const kept = snapshots.find((snapshot) => snapshot.component === component.id)
-      if (!kept || kept.digest === component.digest) continue
-      const text = `its state was made by another version of the operator: ${component.name}@${component.version} starts anew`
-      this.events.show(plan.tenant, plan.id, { kind: 'log', component: component.id, level: 2, text })
-    }
-  }
-
-  /** What somebody goes back to becomes the newest checkpoint, so that a crash does not undo it. */
-  private keepAsNewest({ slot }: PipelineControl, from: Checkpoint): () => Promise<unknown> {
-    const { epoch, revision, meta } = from
-    // The memory of the others is given to the workers.
-    const snapshots = from.snapshots.map((snapshot) => ({ ...snapshot, memory: snapshot.memory.slice() }))
-    return () => this.transport.commit({ slot, epoch, revision, meta, snapshots })
   }
 
   private async change(
@@ -472,7 +429,7 @@ export class Host implements PipelineOwner {
     }
     if (plan.isolation !== pipeline.plan.isolation) return this.moveHouse(pipeline, plan)
     const began = performance.now()
-    const resolved = this.resolve(plan)
+    const resolved = resolvePlan(plan, this.tenants, this.permissions)
     try {
       const wired = pipeline.wiring.wire(resolved, this.tenants.get(plan.tenant))
       this.provide(pipeline, plan)
@@ -492,7 +449,7 @@ export class Host implements PipelineOwner {
   private async moveHouse(pipeline: PipelineControl, plan: Plan): Promise<PutResult> {
     const before = pipeline.plan
     const paused = pipeline.state === 'paused'
-    this.resolve(plan)
+    resolvePlan(plan, this.tenants, this.permissions)
     await pipeline.stop()
     const start = async (wanted: Plan): Promise<PutResult> => {
       const from = this.pipeline(plan.tenant, plan.id)
@@ -509,7 +466,7 @@ export class Host implements PipelineOwner {
 
   private async restartFrom(pipeline: PipelineControl, plan: Plan): Promise<PutResult> {
     // Refused before anything is stopped where there is nothing to start from.
-    await this.checkpointFor(pipeline, plan)
+    await startingPoint(this.transport, pipeline.slot, plan)
     if (plan.startFrom === 'checkpoint' && pipeline.isLive) await pipeline.stop()
     else await pipeline.dropWorkers()
     const timings = await this.startAgain(pipeline, plan)
@@ -544,16 +501,6 @@ export class Host implements PipelineOwner {
     this.byKey.set(next.key, next)
     this.pipelines.set(keyOf(plan.tenant, plan.id), next)
     return next
-  }
-
-  private resolve(plan: Plan): Plan {
-    const split = plan.components.findIndex((c) => c.kind === 'operator' && (c.parallelism ?? 1) > 1)
-    if (split >= 0) throw notHere(`/components/${split}/parallelism`, 'this host runs one instance of each operator')
-    const { grants, secrets } = this.tenants.get(plan.tenant).spec
-    const permissions = grants ? this.permissions.narrow(grants) : this.permissions
-    const resolved = resolveSettings(plan, permissions, secrets)
-    requireOwnTopics(resolved, permissions, (id) => this.tenants.has(id))
-    return resolved
   }
 
   /** Where its operators run: on one of the threads, or in the tenant's own process. */
@@ -777,56 +724,6 @@ export class Host implements PipelineOwner {
       if (this.serial.get(key) === mine) this.serial.delete(key)
     }
   }
-}
-
-/**
- * State means something to the version of an operator alone that made it.
- * @param isAsked somebody wants this state, or no change of the document says that it starts anew
- * @throws SpqrError INVALID_STATE
- */
-function checkVersions(plan: Plan, { epoch, snapshots }: Checkpoint, isAsked: boolean): void {
-  if (!isAsked) return
-  for (const component of plan.components) {
-    if (component.kind !== 'operator') continue
-    const kept = snapshots.find((snapshot) => snapshot.component === component.id)
-    if (!kept || kept.digest === component.digest) continue
-    const { id, name, version, digest } = component
-    throw new SpqrError(
-      'INVALID_STATE',
-      `Cannot start pipeline "${plan.id}" from the checkpoint of epoch ${epoch}: the state of "${id}" in it was made by another version of the operator (digest ${kept.digest.slice(0, 12)}) than ${name}@${version} (${digest.slice(0, 12)}); put that version back, or restart from earliest`,
-    )
-  }
-}
-
-/** Workers name components; pointers of the document count them. */
-function inDocument(plan: Plan, thrown: unknown): SpqrError {
-  const error = SpqrError.from(thrown)
-  const issues = error.issues?.map((issue) => {
-    const match = /^\/components\/([^/]+)(.*)$/.exec(issue.pointer)
-    const index = plan.components.findIndex((component) => component.id === match?.[1])
-    return index < 0 ? issue : { ...issue, pointer: `/components/${index}${match![2]}` }
-  })
-  const { code, message, retriable, extra } = error
-  return issues ? new SpqrError(code, message, { issues, retriable, extra, cause: thrown }) : error
-}
-
-/** A name that came out of `${env:…}` is looked at here for the first time. */
-function requireOwnTopics(plan: Plan, permissions: Permissions, isTenant: (id: string) => boolean): void {
-  plan.components.forEach((component, i) => {
-    if (component.kind === 'operator' || component.type !== 'topic') return
-    for (const field of ['topic', 'group']) {
-      const name = component.settings[field]
-      if (typeof name !== 'string' || (field === 'topic' && permissions.topicAlias(name) !== undefined)) continue
-      if (reachableTopic(plan.tenant, name, isTenant) !== undefined) continue
-      throw notHere(`/components/${i}/settings/${field}`, `the ${field} belongs to another tenant`)
-    }
-  })
-}
-
-function notHere(pointer: string, message: string): SpqrError {
-  return new SpqrError('INVALID_DOCUMENT', `Cannot run the pipeline here: ${message}`, {
-    issues: [{ pointer, message }],
-  })
 }
 
 function keyOf(tenant: string, id: string): string {
