@@ -13,7 +13,10 @@ import { median, percentile, type Row, spread } from './row.ts'
 const RECORDS = 400_000
 const PARTITIONS = 2
 const BATCH_RECORDS = 4_000
-const ROUNDS = 3
+/** Appends that wait for their answers, in each partition. */
+const AT_ONCE = 2
+/** The first, in which broker and clients warm up, is not counted. */
+const ROUNDS = 4
 const LATENCY_RECORDS = 3_000
 
 export async function run(): Promise<Row[]> {
@@ -33,10 +36,17 @@ export async function run(): Promise<Row[]> {
       const [ours, theirs] = [`ours-${round}`, `theirs-${round}`]
       await transport.createTopic({ name: ours, partitions: PARTITIONS })
       await transport.createTopic({ name: theirs, partitions: PARTITIONS })
-      produced.push(await rate(() => produce(transport, ours, events)))
-      producedThere.push(await rate(() => produceByKafkajs(client, theirs, events)))
-      consumed.push(await rate(() => consume(transport, ours)))
-      consumedThere.push(await rate(() => consumeByKafkajs(client, ours)))
+      const rates = [
+        await produce(transport, ours, events),
+        await produceByKafkajs(client, theirs, events),
+        await consume(transport, ours),
+        await consumeByKafkajs(client, ours),
+      ]
+      if (round === 0) continue
+      produced.push(rates[0]!)
+      producedThere.push(rates[1]!)
+      consumed.push(rates[2]!)
+      consumedThere.push(rates[3]!)
     }
     return [
       against('produce alone', produced, producedThere, 8, note),
@@ -49,10 +59,9 @@ export async function run(): Promise<Row[]> {
   }
 }
 
-async function rate(act: () => Promise<void>): Promise<number> {
-  const started = performance.now()
-  await act()
-  return (RECORDS / (performance.now() - started)) * 1000
+/** Records a second since this moment. */
+function rateSince(started: number, records: number): number {
+  return (records / (performance.now() - started)) * 1000
 }
 
 function against(name: string, values: number[], theirs: number[], bar: number, note: string): Row {
@@ -70,30 +79,38 @@ function against(name: string, values: number[], theirs: number[], bar: number, 
   }
 }
 
-async function produce(transport: Transport, topic: string, events: string[]): Promise<void> {
+async function produce(transport: Transport, topic: string, events: string[]): Promise<number> {
   const buffer = new RecordBuffer(2 << 20)
   for (const text of events) buffer.add({ value: Buffer.from(text), timestamp: Date.now() })
   const frames = buffer.bytes.subarray(0, buffer.length)
   const batches = RECORDS / PARTITIONS / BATCH_RECORDS
-  const producers = Array.from({ length: PARTITIONS }, async (_, partition) => {
-    for (let i = 0; i < batches; i++) await transport.append(topic, partition, frames, BATCH_RECORDS)
+  const started = performance.now()
+  const producers = Array.from({ length: PARTITIONS * AT_ONCE }, async (_, producer) => {
+    const partition = producer % PARTITIONS
+    for (let i = 0; i < batches / AT_ONCE; i++) await transport.append(topic, partition, frames, BATCH_RECORDS)
   })
   await Promise.all(producers)
+  return rateSince(started, RECORDS)
 }
 
-async function produceByKafkajs(client: Kafka, topic: string, events: string[]): Promise<void> {
+async function produceByKafkajs(client: Kafka, topic: string, events: string[]): Promise<number> {
   const producer = client.producer()
   await producer.connect()
+  const started = performance.now()
   const batches = RECORDS / PARTITIONS / BATCH_RECORDS
-  const producers = Array.from({ length: PARTITIONS }, async (_, partition) => {
+  const producers = Array.from({ length: PARTITIONS * AT_ONCE }, async (_, producing) => {
+    const partition = producing % PARTITIONS
     const messages = events.map((value) => ({ value, partition }))
-    for (let i = 0; i < batches; i++) await producer.send({ topic, messages, acks: -1 })
+    for (let i = 0; i < batches / AT_ONCE; i++) await producer.send({ topic, messages, acks: -1 })
   })
   await Promise.all(producers)
+  const value = rateSince(started, RECORDS)
   await producer.disconnect()
+  return value
 }
 
-async function consume(transport: Transport, topic: string): Promise<void> {
+async function consume(transport: Transport, topic: string): Promise<number> {
+  const started = performance.now()
   const readers = Array.from({ length: PARTITIONS }, async (_, partition) => {
     let seen = 0
     for (let offset = 0n; seen < RECORDS / PARTITIONS; ) {
@@ -103,23 +120,32 @@ async function consume(transport: Transport, topic: string): Promise<void> {
     }
   })
   await Promise.all(readers)
+  return rateSince(started, RECORDS)
 }
 
-async function consumeByKafkajs(client: Kafka, topic: string): Promise<void> {
+/** From its first batch on: joining its group is not counted. */
+async function consumeByKafkajs(client: Kafka, topic: string): Promise<number> {
   const consumer = client.consumer({ groupId: topic, maxBytesPerPartition: 1 << 20 })
   await consumer.connect()
   await consumer.subscribe({ topic, fromBeginning: true })
   let seen = 0
-  await new Promise<void>((done) => {
+  let first = 0
+  let started = 0
+  const value = await new Promise<number>((done) => {
     consumer.run({
       eachBatch: ({ batch }) => {
+        if (seen === 0) {
+          first = batch.messages.length
+          started = performance.now()
+        }
         seen += batch.messages.length
-        if (seen >= RECORDS) done()
+        if (seen >= RECORDS) done(rateSince(started, seen - first))
         return Promise.resolve()
       },
     })
   })
   await consumer.disconnect()
+  return value
 }
 
 /** 1,000 records a second, one by one: from the append to the reader that was told. */

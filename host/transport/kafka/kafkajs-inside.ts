@@ -15,6 +15,7 @@ import { connect as connectSocket, isIP, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { Kafka, logLevel, type SASLOptions } from 'kafkajs'
 import { SpqrError } from '../../../schemas/errors.ts'
+import { FrameAssembler } from './frame-assembler.ts'
 import type { KafkaRequest } from './request.ts'
 import { WireReader, WireWriter } from './wire.ts'
 
@@ -68,6 +69,9 @@ export interface ConnectionSettings {
   tls?: ConnectionOptions
   sasl?: SASLOptions
 }
+
+/** Read from a socket at once. */
+const READ_BYTES = 256 << 10
 
 /** How many connections a pool has. */
 export const POOL_CONNECTIONS = 2
@@ -151,9 +155,7 @@ export class BrokerConnections {
   /** kafkajs's own leaves Nagle's algorithm on, which holds back a small request behind one that is under way. */
   #socket({ host, port, ssl, onConnect }: SocketOptions): Socket {
     const names = isIP(host) ? {} : { servername: host }
-    const socket = ssl
-      ? connectTls({ host, port, ...names, ...ssl }, onConnect)
-      : connectSocket({ host, port }, onConnect)
+    const socket = ssl ? connectTls({ host, port, ...names, ...ssl }, onConnect) : plainSocket(host, port, onConnect)
     socket.setNoDelay(true)
     socket.setKeepAlive(true, 60_000)
     let cause: Error | undefined
@@ -194,4 +196,20 @@ function ask<T>(
     const entry = { apiKey, apiVersion, apiName, correlationId, resolve, reject }
     connection.requestQueue.push({ entry, expectResponse: true, requestTimeout, sendRequest })
   })
+}
+
+/** Hands kafkajs whole frames, so that it need not put chunks together, out of one buffer that is read into. */
+function plainSocket(host: string, port: number, onConnect: () => void): Socket {
+  const assembler = new FrameAssembler((frame) => socket.emit('data', frame))
+  const callback = (bytes: number, buffer: Uint8Array): boolean => {
+    try {
+      assembler.push(buffer.subarray(0, bytes))
+    } catch (thrown) {
+      socket.destroy(thrown as Error)
+    }
+    return true
+  }
+  const onread = { buffer: Buffer.allocUnsafeSlow(READ_BYTES), callback }
+  const socket = connectSocket({ host, port, onread }, onConnect)
+  return socket
 }

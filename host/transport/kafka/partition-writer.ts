@@ -43,6 +43,14 @@ interface Piece {
   records: number
 }
 
+/** A batch that was built while the one before it was under way. */
+interface Prepared {
+  piece: Piece
+  stamp: Stamp
+  sequence: number
+  batch: Uint8Array
+}
+
 interface Append extends Piece {
   done(offset: number): void
   fail(error: unknown): void
@@ -57,6 +65,9 @@ export class PartitionWriter {
   readonly #batchBytesMax: () => Promise<number>
   #waiting: Append[] = []
   #isRunning = false
+  /** The rest of the append in work. */
+  #rest: Piece[] = []
+  #prepared: Prepared | undefined
   /** What waits gathers here. */
   #gathered = new Uint8Array(0)
 
@@ -150,9 +161,14 @@ export class PartitionWriter {
     // Looked at before any of it is written: an append is whole or not at all, as far as Kafka lets it.
     for (const piece of pieces) if (piece.records === 1) this.#checkSize(piece, batchBytesMax)
     let first = 0
-    for (const [i, piece] of pieces.entries()) {
-      const offset = await this.#writeHalving(piece)
-      if (i === 0) first = offset
+    try {
+      for (const [i, piece] of pieces.entries()) {
+        this.#rest = pieces.slice(i + 1, i + 2)
+        const offset = await this.#writeHalving(piece)
+        if (i === 0) first = offset
+      }
+    } finally {
+      this.#rest = []
     }
     append.done(first)
   }
@@ -194,15 +210,12 @@ export class PartitionWriter {
       if (!batch || stamp !== identity) {
         // The same bytes under the same sequence are written once, however often they come.
         stamp = identity
-        batch = this.#batches.write(piece.frames, piece.from, piece.to, {
-          id: identity.id,
-          epoch: identity.epoch,
-          sequence: identity.sequences.get(key) ?? 0,
-          transactional: this.#identity.transactionalId !== null,
-        })
+        batch = this.#takePrepared(piece, identity, identity.sequences.get(key) ?? 0)
       }
-      const offset = await this.#send(batch)
-      identity.sequences.set(key, ((identity.sequences.get(key) ?? 0) + piece.records) % 0x80000000)
+      const sequence = (identity.sequences.get(key) ?? 0) + piece.records
+      const ahead = setImmediate(() => this.#prepare(identity, sequence % 0x80000000))
+      const offset = await this.#send(batch).finally(() => clearImmediate(ahead))
+      identity.sequences.set(key, sequence % 0x80000000)
       return offset
     }
     try {
@@ -214,6 +227,28 @@ export class PartitionWriter {
       }
       throw thrown
     }
+  }
+
+  #build(piece: Piece, stamp: Stamp, sequence: number): Uint8Array {
+    const { id, epoch } = stamp
+    const transactional = this.#identity.transactionalId !== null
+    return this.#batches.write(piece.frames, piece.from, piece.to, { id, epoch, sequence, transactional })
+  }
+
+  /** Builds the next batch, where it is clear which that is, while one is under way. */
+  #prepare(stamp: Stamp, sequence: number): void {
+    const [next, other] = this.#waiting
+    const isAlone = next && (!other || wireBytes(next) + wireBytes(other) > BATCH_BYTES)
+    const piece = this.#rest[0] ?? (isAlone && wireBytes(next) <= BATCH_BYTES ? next : undefined)
+    if (!piece) return
+    this.#prepared = { piece, stamp, sequence, batch: this.#build(piece, stamp, sequence) }
+  }
+
+  #takePrepared(piece: Piece, stamp: Stamp, sequence: number): Uint8Array {
+    const prepared = this.#prepared
+    this.#prepared = undefined
+    const isIt = prepared?.piece === piece && prepared.stamp === stamp && prepared.sequence === sequence
+    return isIt ? prepared.batch : this.#build(piece, stamp, sequence)
   }
 
   async #send(batch: Uint8Array): Promise<number> {

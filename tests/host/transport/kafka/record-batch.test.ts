@@ -14,6 +14,7 @@ import {
   loadCodecs,
 } from '../../../../host/transport/kafka/codecs.ts'
 import { crc32c } from '../../../../host/transport/kafka/crc32c.ts'
+import { FrameAssembler } from '../../../../host/transport/kafka/frame-assembler.ts'
 import {
   BATCH_ATTRIBUTES,
   BATCH_CRC,
@@ -101,7 +102,59 @@ crc('agrees with the published check values', () => {
   assert.is(crc32c(Buffer.from('xx123456789yy'), 2, 11), 0xe3069283)
 })
 
+crc('is the same wherever the bytes lie, and however many they are', () => {
+  const bitwise = (bytes: Uint8Array): number => {
+    let sum = -1
+    for (const byte of bytes) {
+      sum ^= byte
+      for (let bit = 0; bit < 8; bit++) sum = sum & 1 ? (sum >>> 1) ^ 0x82f63b78 : sum >>> 1
+    }
+    return ~sum >>> 0
+  }
+  const whole = fc.uint8Array({ minLength: 8, maxLength: 200 })
+  fc.assert(
+    fc.property(whole, fc.nat({ max: 7 }), fc.nat({ max: 7 }), (memory, start, from) => {
+      const view = memory.subarray(start)
+      assert.is(crc32c(view, Math.min(from, view.length), view.length), bitwise(view.slice(from)))
+    }),
+    { numRuns: 500 },
+  )
+})
+
 crc.run()
+
+const assembler = suite('frame assembler')
+
+assembler('gives whole frames, however the socket cuts them', () => {
+  const chunks = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 30 })
+  fc.assert(
+    fc.property(fc.array(fc.uint8Array({ maxLength: 60 }), { maxLength: 8 }), chunks, (bodies, sizes) => {
+      const sent = bodies.map((body) => {
+        const size = Buffer.alloc(4)
+        size.writeInt32BE(body.length)
+        return Buffer.concat([size, body])
+      })
+      const stream = Buffer.concat(sent)
+      const got: Buffer[] = []
+      const frames = new FrameAssembler((frame) => got.push(frame))
+      // The socket's one buffer is overwritten each time.
+      const buffer = Buffer.alloc(40)
+      for (let at = 0, i = 0; at < stream.length; i++) {
+        const bytes = stream.copy(buffer, 0, at, at + sizes[i % sizes.length]!)
+        frames.push(buffer.subarray(0, bytes))
+        at += bytes
+      }
+      assert.equal(got, sent)
+    }),
+  )
+})
+
+assembler('refuses what no broker would announce', () => {
+  const frames = new FrameAssembler(() => {})
+  assert.throws(() => frames.push(Buffer.from('HTTP/1.1 400 Bad Request')), /no broker/)
+})
+
+assembler.run()
 
 const codecs = suite('codecs')
 
