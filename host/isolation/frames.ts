@@ -110,24 +110,26 @@ export class FrameReader {
   }
 
   private makeRoom(): void {
-    if (this.head === this.tail) this.head = this.tail = 0
+    if (this.head === this.tail) {
+      this.head = this.tail = 0
+      // One long frame does not hold its memory for ever.
+      if (this.bytes.length > WINDOW_BYTES) this.use(new Uint8Array(WINDOW_BYTES))
+      return
+    }
     if (this.bytes.length - this.tail >= ROOM_BYTES_MIN) return
     const kept = this.tail - this.head
     if (kept > this.bytes.length >> 1) {
       const larger = new Uint8Array(this.bytes.length * 2)
       larger.set(this.bytes.subarray(this.head, this.tail))
-      this.bytes = larger
-      this.words = new Int32Array(larger.buffer)
-    } else if (this.bytes.length > WINDOW_BYTES && kept < WINDOW_BYTES >> 1) {
-      // One long frame does not hold its memory for ever.
-      const usual = new Uint8Array(WINDOW_BYTES)
-      usual.set(this.bytes.subarray(this.head, this.tail))
-      this.bytes = usual
-      this.words = new Int32Array(usual.buffer)
+      this.use(larger)
     } else {
       this.bytes.copyWithin(0, this.head, this.tail)
     }
     this.head = 0
     this.tail = kept
+  }
+  private use(bytes: Uint8Array<ArrayBuffer>): void {
+    this.bytes = bytes
+    this.words = new Int32Array(bytes.buffer)
   }
 }

@@ -107,6 +107,8 @@ export class RelayLoop implements FrameSink, PumpOwner {
   run(): void {
     const { socket } = this.setup.process
     socket.on('data', (chunk: Buffer) => this.received(chunk))
+    // What broke it does not matter: it closes.
+    socket.on('error', () => undefined)
     socket.on('close', () => this.kill('it closed its pipe'))
     socket.resume()
     this.setup.control.on('message', (message: ToRelay) => this.fromControl(message))

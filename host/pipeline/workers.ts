@@ -44,6 +44,8 @@ export interface WorkersOptions {
 const WATCH_MS = 500
 /** A compute worker that sleeps wakes at least every second; one that has not moved for so long is stuck. */
 const STUCK_MS = 4000
+/** Of a tenant's process. Its threads and ours do not see each other run: where one polls, it may take another's core. */
+const PROCESS_THREADS = 2
 /** A thread that ends so soon after it began will do so again: the host cannot go on. */
 const BORN_DEAD_MS = 300
 
@@ -69,7 +71,7 @@ export class Workers {
     this.isolated = new IsolatedWorkers({
       firstWorker: options.computeWorkers,
       status: this.status,
-      data: { status: this.statusMemory, quota: options.quota, cores: availableParallelism() },
+      data: { status: this.statusMemory, quota: options.quota, cores: availableParallelism() - PROCESS_THREADS },
       onCompute: options.onCompute,
       introduce: (worker, thread, bell) => {
         for (const [index, memory] of this.slabMemories.entries()) thread.post({ type: 'slab', index, memory })
