@@ -13,8 +13,6 @@ import { topicCommands } from './topic-commands.ts'
 /** What starts a part of the product: loaded when it is asked for, since hosts and managers are large. */
 const STARTERS: Record<string, string> = {
   dev: 'start a manager, a host and the embedded transport in one process',
-  manager: 'start a manager',
-  host: 'start a host and register it with a manager',
 }
 
 interface Starter {

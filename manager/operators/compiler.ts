@@ -47,7 +47,7 @@ export class Compiler {
   #timer: NodeJS.Timeout | undefined
 
   /** @param timeLimitMs of one source, waiting not included */
-  constructor(files: CompilerFiles, timeLimitMs = 30_000, idleMs = 60_000) {
+  constructor(files: CompilerFiles, timeLimitMs = 60_000, idleMs = 60_000) {
     this.#files = files
     this.#timeLimitMs = timeLimitMs
     this.#idleMs = idleMs

@@ -20,6 +20,7 @@ export class Audit {
   #waiting: AuditEntry[] = []
   #timer: NodeJS.Timeout | undefined
   #sinceTrim = TRIM_EVERY
+  #stopped = false
 
   constructor(table: AuditTable, atOnce: boolean) {
     this.#table = table
@@ -27,6 +28,8 @@ export class Audit {
   }
 
   add(entry: AuditEntry): void {
+    // A request that outlives the server's grace finds the store closed.
+    if (this.#stopped) return
     this.#waiting.push(entry)
     if (this.#atOnce || this.#waiting.length >= WAITING_MAX) this.#flush()
     else this.#timer ??= setTimeout(() => this.#flush(), SOON_MS).unref()
@@ -41,6 +44,7 @@ export class Audit {
   /** Writes what waits. */
   stop(): void {
     this.#flush()
+    this.#stopped = true
   }
 
   #flush(): void {
