@@ -1,5 +1,5 @@
 // Tokens: `spqr_<id>_<secret>`. The id finds the row, the SHA-256 of the whole is compared in constant time. A token holds 256
-// random bits, so a slow hash would only slow the manager (docs/decisions/8-tokens-are-hashed-once.md).
+// random bits, so a slow hash would only slow the manager (docs/decisions/9-tokens-are-hashed-once.md).
 // Runs on: control.
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'

@@ -19,9 +19,10 @@ const BENCHES = [
   'operators',
   'fuel',
   'transport',
+  'isolation',
 ]
-/** Run only by name: it takes as long as it is told to. */
-const ON_DEMAND = ['soak']
+/** Run only by name: one takes as long as it is told to, the other needs a broker. */
+const ON_DEMAND = ['soak', 'kafka']
 const SIGNIFICANT = 3
 const WIDTHS = [44, 18, 28, 7, 26, 8, 34]
 
