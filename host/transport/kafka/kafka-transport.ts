@@ -118,7 +118,7 @@ export class KafkaTransport implements Transport {
       const info = await this.#admin.info(name)
       if (!info) throw noTopic(name)
       await this.#admin.delete(name)
-      this.#reader.forget(name, info.partitions)
+      this.#reader.forget(name)
       for (let partition = 0; partition < info.partitions; partition++) this.#writers.delete(keyOf(name, partition))
     })
   }

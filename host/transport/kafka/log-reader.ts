@@ -13,10 +13,15 @@ import { readerAt, type Segment, type SegmentCache, segmentOf } from './segment-
 /** Asked for by one fetch of one partition. */
 export const FETCH_BYTES = 1 << 20
 
+/** So long may what was fetched be served of a topic that nobody follows. */
+const UNFOLLOWED_MS = 2_000
+
 /** What is known of a partition that is read. */
 interface Known {
   /** Where committed reading ends. */
   latest: number
+  /** When that was heard, on the clock of `performance`. */
+  latestAt: number
   /** Fetches under way, by offset. */
   fetches: Map<number, Promise<FetchedPartition>>
   /** The offset after what was last read: who reads in order is read ahead for. */
@@ -49,12 +54,12 @@ export class LogReader {
     let from = offset
     let hasFetched = false
     for (;;) {
-      let segment = this.#cache.find(key, from)
+      let segment = this.#find(key, from)
       if (!segment) {
         const fetched = await this.#fetch(topic, partition, from, known)
         hasFetched = true
         if (fetched.from > from) from = fetched.from
-        segment = this.#cache.find(key, from)
+        segment = this.#find(key, from)
         // Nothing is there, or only what is not committed yet.
         if (!segment) return this.#result(key, known, { frames: new Uint8Array(0), records: 0 }, from)
       }
@@ -74,7 +79,9 @@ export class LogReader {
   /** Notes where committed reading of a partition ends now. */
   noteLatest(key: string, latest: number): void {
     const known = this.#known(key)
-    if (latest > known.latest) known.latest = latest
+    if (latest < known.latest) return
+    known.latest = latest
+    known.latestAt = performance.now()
   }
 
   /** The offset after what was last read; -1: nobody has. */
@@ -82,24 +89,29 @@ export class LogReader {
     return this.#partitions.get(key)?.readTo ?? -1
   }
 
-  /** The topic is gone, or another one has its name. */
-  forget(topic: string, partitions: number): void {
-    for (let partition = 0; partition < partitions; partition++) {
-      this.#partitions.delete(keyOf(topic, partition))
-      this.#cache.clear(keyOf(topic, partition))
-    }
+  /** The topic is gone, or another one has its name, or nobody watches it any more. */
+  forget(topic: string): void {
+    for (const key of [...this.#partitions.keys()]) if (key.startsWith(`${topic} `)) this.#partitions.delete(key)
+    this.#cache.clear(topic)
+  }
+
+  /** What was fetched for readers in order, or what is followed, which notices when a topic is another one. */
+  #find(key: string, offset: number): Segment | undefined {
+    return this.#cache.find(key, offset, this.#follower.isFollowing(key) ? 0 : Date.now() - UNFOLLOWED_MS)
   }
 
   #result(key: string, known: Known, read: { frames: Uint8Array; records: number }, next: number): ReadResult {
     known.readTo = next
     this.#follower.read(key, next)
-    return { ...read, next: BigInt(next), latest: BigInt(Math.max(known.latest, next)) }
+    // What is here already can be read, whatever a new leader says of its end.
+    const latest = Math.max(known.latest, next, this.#find(key, next)?.to ?? 0)
+    return { ...read, next: BigInt(next), latest: BigInt(latest) }
   }
 
   #known(key: string): Known {
     let known = this.#partitions.get(key)
     if (!known) {
-      known = { latest: 0, fetches: new Map(), readTo: -1 }
+      known = { latest: 0, latestAt: 0, fetches: new Map(), readTo: -1 }
       this.#partitions.set(key, known)
     }
     return known
@@ -126,7 +138,7 @@ export class LogReader {
 
   #fetchAhead(topic: string, partition: number, offset: number, known: Known): void {
     const key = keyOf(topic, partition)
-    if (known.fetches.has(offset) || this.#cache.find(key, offset)) return
+    if (known.fetches.has(offset) || this.#find(key, offset)) return
     // What goes wrong shows when it is asked for.
     this.#fetch(topic, partition, offset, known).catch(() => {})
   }
@@ -163,12 +175,18 @@ export class LogReader {
       isolation: 'committed',
     })
     return this.#cluster.attempt(`read partition ${partition} of topic "${topic}"`, async () => {
+      const askedAt = performance.now()
       const answers = await this.#cluster.sendToLeader(topic, partition, request, 'fetch')
       const fetched = answers[0]
       if (!fetched) throw new ConnectionLost(this.#cluster.names, 'the answer does not name the partition')
       if (fetched.error !== 0 && fetched.error !== FAULT.OFFSET_OUT_OF_RANGE) this.#cluster.forgetTopic(topic)
+      if (fetched.error === FAULT.UNKNOWN_TOPIC_OR_PARTITION) this.forget(topic)
       check(fetched.error, `partition ${partition} of topic "${topic}"`)
-      known.latest = Math.max(known.latest, fetched.lastStable)
+      // An earlier end, asked for later, is that of another topic of the name, or of a leader that is behind.
+      if (fetched.lastStable > known.latest || askedAt > known.latestAt) {
+        known.latest = fetched.lastStable
+        known.latestAt = performance.now()
+      }
       const segment = segmentOf(offset, fetched)
       if (segment) this.#cache.add(keyOf(topic, partition), segment)
       return fetched

@@ -18,6 +18,8 @@ export interface Segment {
   to: number
   bytes: Uint8Array
   aborted: AbortedTransaction[]
+  /** ms since 1970 */
+  fetchedAt: number
   /** In work by whoever reads in order. */
   reader: RecordSetReader | undefined
 }
@@ -27,7 +29,7 @@ export function segmentOf(from: number, fetched: FetchedPartition): Segment | un
   const { records, aborted } = fetched
   const to = endOf(records)
   if (to === undefined || to <= from) return undefined
-  return { from, to, bytes: records, aborted, reader: undefined }
+  return { from, to, bytes: records, aborted, fetchedAt: Date.now(), reader: undefined }
 }
 
 /** The offset after the last whole batch. */
@@ -71,10 +73,14 @@ export class SegmentCache {
     }
   }
 
-  /** What holds this offset, the longest. */
-  find(key: string, offset: number): Segment | undefined {
+  /**
+   * What holds this offset, the longest.
+   * @param since fetched no earlier: what is older may be of another topic that had the name
+   */
+  find(key: string, offset: number, since: number): Segment | undefined {
     let found: Segment | undefined
     for (const segment of this.#byPartition.get(key) ?? []) {
+      if (segment.fetchedAt < since) continue
       if (segment.from <= offset && offset < segment.to && segment.to > (found?.to ?? -1)) found = segment
     }
     if (found) {
@@ -101,9 +107,9 @@ export class SegmentCache {
     else this.#byPartition.delete(key)
   }
 
-  /** Everything of a partition: it is another one now. */
-  clear(key: string): void {
-    for (const segment of this.#byPartition.get(key) ?? []) this.remove(segment)
+  /** Everything of a topic: it is gone, or another one has its name. */
+  clear(topic: string): void {
+    for (const [segment, key] of [...this.#segments]) if (key.startsWith(`${topic} `)) this.remove(segment)
   }
 }
 

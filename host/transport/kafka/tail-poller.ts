@@ -81,6 +81,7 @@ export class TailPoller implements Follower {
       if (watched.watchers.size > 0 || this.#topics.get(name) !== watched) return
       this.#topics.delete(name)
       this.#close(watched)
+      this.#reader().forget(name)
     }
   }
 
@@ -250,6 +251,7 @@ export class TailPoller implements Follower {
       this.#cluster.forgetTopic(feed.topic.name)
       // Cut by retention, or the topic is another one of the same name, or gone: its ends are looked for anew.
       const isOther = fetched.error === FAULT.UNKNOWN_TOPIC_OR_PARTITION
+      if (isOther) this.#reader().forget(feed.topic.name)
       if (isOther || fetched.error === FAULT.OFFSET_OUT_OF_RANGE) this.changed(feed.topic.name)
       return
     }

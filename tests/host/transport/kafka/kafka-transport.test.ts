@@ -333,6 +333,30 @@ kafkaTest('offsets published at least once are there for Kafka’s own tools', a
   )
 })
 
+kafkaTest('a topic made anew elsewhere is not taken for the one before', async ({ transport, topic }) => {
+  const other = await start()
+  await transport.createTopic({ name: topic })
+  await append(transport, topic, values(0, 50))
+  const seen: number[] = []
+  const unwatch = other.watch(topic, (partition) => seen.push(partition))
+  assert.is((await readAll(other, topic)).length, 50)
+  await transport.deleteTopic(topic)
+  await transport.createTopic({ name: topic })
+  await append(transport, topic, values(100, 3))
+  while (seen.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  assert.equal(texts(await readAll(other, topic)), texts(values(100, 3)))
+  unwatch()
+  await append(other, topic, values(103, 1))
+  assert.equal(texts(await readAll(other, topic)), texts(values(100, 4)))
+  // Nobody watches now.
+  await transport.deleteTopic(topic)
+  await transport.createTopic({ name: topic })
+  await append(transport, topic, values(200, 2))
+  await new Promise((resolve) => setTimeout(resolve, 2_100))
+  assert.equal(texts(await readAll(other, topic)), texts(values(200, 2)))
+  await other.stop()
+})
+
 kafkaTest('a topic far longer than the cache is read whole, by two at once', async ({ topic }) => {
   const small = await KafkaTransport.start({ brokers, cacheBytes: 2 << 20 })
   await small.createTopic({ name: topic })
