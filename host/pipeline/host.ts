@@ -386,6 +386,7 @@ export class Host implements PipelineOwner {
     try {
       const wired = pipeline.wiring.wire(resolved, this.tenants.get(plan.tenant))
       this.workers.ensureBlocks(this.highestBlock(pipeline))
+      if (!plan.fresh) await this.fence(plan)
       const from = await startingPoint(this.transport, pipeline.slot, plan)
       const keep = from && isGoneBackTo(plan) ? keepAsNewest(this.transport, pipeline.slot, from) : undefined
       if (from) this.tellVersions(plan, from)
@@ -401,6 +402,11 @@ export class Host implements PipelineOwner {
       pipeline.wiring.reject()
       throw inDocument(plan, thrown)
     }
+  }
+
+  /** Ends what a run before this one still has open, before anybody looks at how far it came: else it could commit in between. */
+  private async fence({ tenant, id, delivery }: Plan): Promise<void> {
+    if (delivery === 'exactly-once') await this.transport.abort(`${tenant}/${id}/1`)
   }
 
   /** Whose state starts anew because the document replaced its operator since. */
