@@ -100,7 +100,10 @@ export class OperatorNode implements InstanceOwner {
   private stagedSequence = 0
   private stagedRecords = 0
   private sinceFlush = 0
+  /** Records asked for a flush: it comes before the next one, and before a barrier. */
   private flushDue = false
+  /** The time did: that waits while the pipeline is paused. */
+  private timeIsUp = false
   private flushFaults = 0
   /** Of the barrier that some inputs have seen. */
   private barrierEpoch = 0
@@ -197,8 +200,8 @@ export class OperatorNode implements InstanceOwner {
       this.salvageNext()
       return true
     }
-    if (this.flushDue && !this.owner.paused) {
-      this.flushDue = false
+    if (this.flushDue || (this.timeIsUp && !this.owner.paused)) {
+      this.flushDue = this.timeIsUp = false
       this.flush()
       if (this.spec.emitWhen && 'everyMs' in this.spec.emitWhen) this.rearm()
       return true
@@ -587,7 +590,7 @@ export class OperatorNode implements InstanceOwner {
     if (this.timer !== null || !emitWhen || !('everyMs' in emitWhen) || this.ended) return
     this.timer = this.owner.timers.add(performance.now() + emitWhen.everyMs, () => {
       this.timer = null
-      this.flushDue = true
+      this.timeIsUp = true
       this.owner.wake()
     })
   }

@@ -23,7 +23,7 @@ import { type NumberPool, Numbers } from './numbers.ts'
 import { PipelineControl, type PipelineOwner, type PipelineState, type StartTimings } from './pipeline-control.ts'
 import { inDocument, resolvePlan } from './plan-checks.ts'
 import { Readers } from './readers.ts'
-import { isGoneBackTo, keepAsNewest, ofOtherVersions, startingPoint } from './starting-point.ts'
+import { isGoneBackTo, isPlaceInSources, keepAsNewest, ofOtherVersions, startingPoint } from './starting-point.ts'
 import { Wiring } from './wiring.ts'
 import { type BridgeThread, Workers } from './workers.ts'
 
@@ -472,11 +472,20 @@ export class Host implements PipelineOwner {
 
   private async restartFrom(pipeline: PipelineControl, plan: Plan): Promise<PutResult> {
     // Refused before anything is stopped where there is nothing to start from.
-    await startingPoint(this.transport, pipeline.slot, plan)
+    const from = await startingPoint(this.transport, pipeline.slot, plan)
+    if (isPlaceInSources(from) && pipeline.isLive) await this.tryStart(pipeline, plan)
     if (plan.startFrom === 'checkpoint' && pipeline.isLive) await pipeline.stop()
     else await pipeline.dropWorkers()
     const timings = await this.startAgain(pipeline, plan)
     return { state: this.pipeline(plan.tenant, plan.id).state, warnings: [], timings, changes: [] }
+  }
+
+  private async tryStart({ key }: PipelineControl, plan: Plan): Promise<void> {
+    try {
+      await this.workers.bridge.ask({ type: 'try-start', pipeline: key, startFrom: plan.startFrom! })
+    } catch (thrown) {
+      throw inDocument(plan, thrown)
+    }
   }
 
   private async startAgain(before: PipelineControl, plan: Plan): Promise<StartTimings> {

@@ -39,6 +39,11 @@ export async function startingPoint(transport: Transport, slot: SlotId, plan: Pl
   return { ...newest, meta, snapshots: [] }
 }
 
+/** The sources say by themselves where they begin. */
+export function isPlaceInSources(from: Checkpoint | undefined): boolean {
+  return from === undefined || Object.keys((from.meta as CheckpointMeta).sources).length === 0
+}
+
 /** Somebody went back to it on purpose, so it is to be the newest. */
 export function isGoneBackTo(plan: Plan): boolean {
   return /^(savepoint|checkpoint):/.test(plan.startFrom ?? '')

@@ -215,7 +215,11 @@ function changing(pipeline: Command): void {
     .command('restart')
     .description('run again from a place')
     .argument('<id>')
-    .option('--from <place>', 'checkpoint, savepoint:NAME, earliest, latest, offset:N or time:ISO', 'checkpoint')
+    .option(
+      '--from <place>',
+      'checkpoint, checkpoint:EPOCH, savepoint:NAME, earliest, latest, offset:N or time:ISO',
+      'checkpoint',
+    )
     .option('--json', "print the API's answer")
     .action(async (id: string, { from, json }: { from: string; json?: boolean }) => {
       const answer = await new ApiClient().json<Pipeline>('POST', pathOf(id, '/restart'), jsonBody({ from }))

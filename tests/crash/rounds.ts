@@ -1,15 +1,21 @@
 // Kills `spqr dev` with SIGKILL while numbers flow through a counting operator, again and again, and looks at what came out.
-// What is sent and when it is killed come from a seed; a number that is a multiple of 89 is poison.
+// What is sent and when it is killed come from a seed: sometimes while it still starts. A number that is a multiple of 89 is
+// poison. In the end the log is read without the product as well.
 
 import { rmSync } from 'node:fs'
 import { type Client, seeded, type TopicRecord } from '../support/client.ts'
 import { counting, DevProcess, makeFolder, pushCounting } from '../support/delivery.ts'
+import { readLogFile } from './log-file.ts'
 
 const INPUT = 'numbers'
 const PIPELINES = [
   { id: 'once', delivery: 'exactly-once', output: 'once-out' },
   { id: 'least', delivery: 'at-least-once', output: 'least-out' },
+  { id: 'most', delivery: 'at-most-once', output: 'most-out' },
 ] as const
+/** One start in so many is killed before it is ready. */
+const EARLY_ONE_IN = 3
+const EARLY_MS = 200
 
 export interface Outcome {
   rounds: number
@@ -34,6 +40,10 @@ export async function crashRounds(rounds: number, seed: number, log: (line: stri
   let dev: DevProcess | undefined
   try {
     for (let round = 0; round < rounds; round++) {
+      if (round > 0 && random(EARLY_ONE_IN) === 0) {
+        const early = await DevProcess.start({ folder, wait: false })
+        await killAfter(early, random(EARLY_MS))
+      }
       dev = await DevProcess.start({ folder })
       if (round === 0) await setUp(dev.client)
       // What was under way when it was killed may have been kept or not: the topic says.
@@ -49,6 +59,7 @@ export async function crashRounds(rounds: number, seed: number, log: (line: stri
     const outcome = await look(dev.client, rounds, acknowledged)
     const code = await dev.end('SIGTERM')
     if (code !== 0) outcome.problems.push(`SIGTERM ended it with ${code}`)
+    outcome.problems.push(...lookIntoLog(folder, outcome.sent))
     return outcome
   } finally {
     // Nothing outlives a round that could not be played.
@@ -94,6 +105,10 @@ async function look(client: Client, rounds: number, acknowledged: number): Promi
   const poison = sent.length - good.length
   let repeated = 0
   for (const { id, delivery, output } of PIPELINES) {
+    if (delivery === 'at-most-once') {
+      problems.push(...checkOnce(id, await client.records(output)))
+      continue
+    }
     const records = await client.recordsOnce(output, good.length)
     await untilQuiet(client, output, good.at(-1))
     const letters = await client.recordsOnce(`${id}.dead-letters`, poison)
@@ -108,6 +123,28 @@ async function look(client: Client, rounds: number, acknowledged: number): Promi
     if (records.length === 0) problems.push(`${id}: nothing came out`)
   }
   return { rounds, sent: sent.length, repeated, problems }
+}
+
+/** Without the product: each number once in the log of the exactly-once pipeline, in order, with its count. */
+function lookIntoLog(folder: string, sent: number): string[] {
+  const numbers = (readLogFile(folder, INPUT) as { n: number }[]).map(({ n }) => n)
+  const good = numbers.filter((n) => n >= 0)
+  const out = readLogFile(folder, 'once-out') as Counted[]
+  const letters = readLogFile(folder, 'once.dead-letters')
+  const problems: string[] = []
+  if (numbers.length !== sent) problems.push(`the log has ${numbers.length} numbers, ${sent} were read`)
+  if (letters.length !== sent - good.length) problems.push(`the log has ${letters.length} dead letters`)
+  if (out.length !== good.length) problems.push(`the log has ${out.length} records for ${good.length}`)
+  const wrong = out.findIndex(({ n, count }, i) => n !== good[i] || count !== i + 1)
+  if (wrong >= 0) problems.push(`record ${wrong} of the log is ${JSON.stringify(out[wrong])}`)
+  return problems
+}
+
+/** At most once: whatever is lost, nothing comes again. */
+function checkOnce(id: string, records: TopicRecord[]): string[] {
+  const numbers = records.map((record) => (record.value as Counted).n)
+  const again = numbers.findIndex((n, i) => i > 0 && n <= numbers[i - 1]!)
+  return again < 0 ? [] : [`${id}: ${numbers[again]} came after ${numbers[again - 1]}`]
 }
 
 /** The last number has come out. */

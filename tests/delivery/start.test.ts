@@ -87,6 +87,24 @@ start('of a restart is what it says, with the state of that place', async () => 
   assert.is((await next(1))[0]!.n, 112, 'what was refused changed nothing')
 })
 
+for (const delivery of ['at-most-once', 'exactly-once']) {
+  start(`behind a stop is where it stopped, with its state, ${delivery}`, async () => {
+    const { client } = product
+    const id = `stop-${delivery}`
+    await started(id, 'earliest', { delivery })
+    for (let to = 200; to <= 600; to += 100) {
+      await client.feed(`${id}-in`, to - 100, 100)
+      await client.ok('POST', `/v1/pipelines/${id}/stop`)
+      await client.ok('POST', `/v1/pipelines/${id}/resume`)
+    }
+    const values = (await client.recordsOnce(`${id}-out`, 600)).map(({ value }) => value)
+    assert.equal(
+      values,
+      upTo(600).map((n) => ({ n, count: n + 1 })),
+    )
+  })
+}
+
 start('of a fork is the savepoint, with offsets of its own', async () => {
   const { client } = product
   await started('o')

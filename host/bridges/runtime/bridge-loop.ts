@@ -234,6 +234,8 @@ export class BridgeLoop {
         return this.slot(message.pipeline).drain()
       case 'checkpoint':
         return this.slot(message.pipeline).checkpoint(message.savepoint)
+      case 'try-start':
+        return this.slot(message.pipeline).tryStart(message.startFrom)
       case 'quiesce':
         return this.slot(message.pipeline).quiesce(message.withinMs)
       case 'relocate':

@@ -70,6 +70,8 @@ export type ToBridge =
   | { type: 'pause'; request: number; pipeline: number; paused: boolean }
   | { type: 'drain'; request: number; pipeline: number }
   | { type: 'checkpoint'; request: number; pipeline: number; savepoint?: string }
+  /** Answers whether the sources can begin there; nothing changes. */
+  | { type: 'try-start'; request: number; pipeline: number; startFrom: StartFrom }
   /** Takes a checkpoint behind which nothing flows, and no other begins, until `relocate`, or until it is dropped. */
   | { type: 'quiesce'; request: number; pipeline: number; withinMs: number }
   /** The pipeline's operators run on this compute worker from now on. */

@@ -6,6 +6,7 @@
 
 import { SpqrError } from '../../../schemas/errors.ts'
 import { deadLetterTopic, topicName } from '../../../schemas/names.ts'
+import type { StartFrom } from '../../../schemas/plan.ts'
 import type { Grants } from '../../../schemas/tenant.ts'
 import { DEAD_LETTERS, ERRORS, type Slabs } from '../../compute/counters.ts'
 import type { Image } from '../../compute/messages.ts'
@@ -274,6 +275,18 @@ export class Slot {
     })
     this.queue = inFlight.then(() => gate)
     await inFlight
+  }
+
+  /** Opens each source as a start from this place would, and closes it again. @throws SpqrError where it cannot begin there */
+  async tryStart(startFrom: StartFrom): Promise<void> {
+    for (const { component, type, settings } of this.spec.sources) {
+      const context: BridgeContext = {
+        ...this.contextOf(component, { pump: null }),
+        startFrom,
+        report: () => undefined,
+      }
+      await this.tryOut(component, sourceTypes[type]!.create(settings, context), undefined)
+    }
   }
 
   /** Opens what would take the place of a running bridge, and closes it again: what refuses its settings does so now. */

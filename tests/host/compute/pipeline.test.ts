@@ -238,6 +238,13 @@ flushes('waits while the pipeline is paused', () => {
   assert.equal(seen(driver), ['a', 'total 1'])
 })
 
+flushes('that a record asked for comes before the next one and before a barrier, though the pipeline is paused', () => {
+  const driver = simple({ emitWhen: { operator: true } })
+  driver.pipeline.setPaused(true)
+  driver.feed('in', ['a', 'flush', 'b']).feed('in', ['flush']).barrier(1, 'in')
+  assert.equal(seen(driver), ['a', 'asked', 'total 2', 'b', 'asked', 'total 4', '<barrier 1>'])
+})
+
 flushes('a fault is undone, the third in a row fails the pipeline', () => {
   const settings = JSON.stringify({ flushTrap: true })
   const driver = simple({ emitWhen: { everyMs: 50 }, settings })
