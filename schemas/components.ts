@@ -6,6 +6,7 @@ import {
   discard,
   fileEmitter,
   httpEmitter,
+  kafkaEmitter,
   sse,
   topicEmitter,
   websocket,
@@ -13,7 +14,7 @@ import {
 import { jsonAggregate } from './components/json-aggregate.ts'
 import { jsonMap } from './components/json-map.ts'
 import { dedupe, jsonFilter, route, sample, throttle } from './components/operators.ts'
-import { fileSource, generator, httpSource, timer, topicSource } from './components/sources.ts'
+import { fileSource, generator, httpSource, kafkaSource, timer, topicSource } from './components/sources.ts'
 
 export type { ComponentKind, ComponentType } from './components/component.ts'
 
@@ -23,9 +24,9 @@ const byName = (...types: ComponentType[]): ReadonlyMap<string, ComponentType> =
   new Map(types.map((type) => [type.name, type]))
 
 export const COMPONENTS: Readonly<Record<ComponentKind, ReadonlyMap<string, ComponentType>>> = {
-  source: byName(httpSource, fileSource, generator, timer, topicSource),
+  source: byName(httpSource, fileSource, generator, timer, topicSource, kafkaSource),
   operator: byName(jsonFilter, jsonMap, jsonAggregate, route, throttle, sample, dedupe),
-  emitter: byName(topicEmitter, fileEmitter, httpEmitter, sse, websocket, consoleEmitter, discard),
+  emitter: byName(topicEmitter, kafkaEmitter, fileEmitter, httpEmitter, sse, websocket, consoleEmitter, discard),
 }
 
 /** @returns undefined where the product has none of this name */

@@ -9,6 +9,7 @@ import { fileSource } from './file-source.ts'
 import { generatorSource } from './generator-source.ts'
 import { httpEmitter } from './http-emitter.ts'
 import { httpSource } from './http-source.ts'
+import { kafkaEmitter, kafkaSource } from './kafka-bridges.ts'
 import { sseEmitter, websocketEmitter } from './live-emitter.ts'
 import { timerSource } from './timer-source.ts'
 import { topicEmitter } from './topic-emitter.ts'
@@ -18,6 +19,7 @@ export const sourceTypes: Record<string, SourceType> = {
   file: fileSource,
   generator: generatorSource,
   http: httpSource,
+  kafka: kafkaSource,
   timer: timerSource,
   topic: topicSource,
 }
@@ -27,6 +29,7 @@ export const emitterTypes: Record<string, EmitterType> = {
   discard: discardEmitter,
   file: fileEmitter,
   http: httpEmitter,
+  kafka: kafkaEmitter,
   sse: sseEmitter,
   topic: topicEmitter,
   websocket: websocketEmitter,

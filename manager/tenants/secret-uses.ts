@@ -1,8 +1,8 @@
-// Where a document may name a secret: in the address and headers of an emitter `http`, which hand it to nobody else. Operators
+// Where a document may name a secret: in the address and headers of an emitter `http` and the log-in of `kafka`, which hand it to nobody else. Operators
 // are untrusted code whose records can be looked at, so they are never given one.
 // Runs on: control.
 
-import type { PipelineDocument } from '../../schemas/document.ts'
+import type { DocumentComponent, PipelineDocument } from '../../schemas/document.ts'
 import type { Issue } from '../../schemas/errors.ts'
 
 const SECRET = /\$\{secret:([^}]*)\}/g
@@ -15,9 +15,12 @@ export function secretProblems(document: PipelineDocument, isThere: (name: strin
     visit(component.settings, base, (text, pointer) => {
       for (const [, name] of text.matchAll(SECRET)) {
         const rest = pointer.slice(base.length)
-        const mayHave = component.emitter === 'http' && (rest === '/url' || rest.startsWith('/headers/'))
+        const mayHave = takesSecret(component, rest)
         if (!mayHave) {
-          issues.push({ pointer, message: 'a secret may stand in "url" and "headers" of an emitter http alone' })
+          issues.push({
+            pointer,
+            message: 'a secret may stand in "url" and "headers" of an emitter http and in "sasl" of kafka alone',
+          })
         } else if (!isThere(name!)) {
           const remedy = 'put it first: spqr tenant secret TENANT NAME'
           issues.push({ pointer, message: `there is no secret "${name!.slice(0, 80)}"; ${remedy}` })
@@ -26,6 +29,11 @@ export function secretProblems(document: PipelineDocument, isThere: (name: strin
     })
   })
   return issues
+}
+
+function takesSecret({ source, emitter }: DocumentComponent, setting: string): boolean {
+  if (emitter === 'http') return setting === '/url' || setting.startsWith('/headers/')
+  return (source === 'kafka' || emitter === 'kafka') && setting.startsWith('/sasl/')
 }
 
 function visit(value: unknown, pointer: string, onText: (text: string, pointer: string) => void): void {

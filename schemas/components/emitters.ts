@@ -4,7 +4,7 @@ import * as v from 'valibot'
 import { pathSchema } from '../json-path.ts'
 import { closedObject, integer, mapOf } from '../shapes.ts'
 import { emitter, NOT_EXACTLY_ONCE } from './component.ts'
-import { fileFormat, filePath, topicSetting, urlSetting } from './settings.ts'
+import { fileFormat, filePath, kafkaSettings, topicSetting, urlSetting } from './settings.ts'
 
 const notExactlyOnce = { deliveries: () => NOT_EXACTLY_ONCE, deliveryNote: 'what has left it cannot be taken back' }
 
@@ -26,6 +26,18 @@ export const topicEmitter = emitter({
   name: 'topic',
   description: 'Writes to a topic of the transport.',
   settings: closedObject({ topic: topicSetting, keyPath: v.optional(pathSchema) }),
+})
+
+export const kafkaEmitter = emitter({
+  name: 'kafka',
+  description: 'Writes to a topic of any Kafka cluster.',
+  settings: closedObject({
+    ...kafkaSettings,
+    keyPath: v.optional(pathSchema),
+    compression: v.optional(v.picklist(['none', 'gzip', 'snappy', 'lz4', 'zstd']), 'none'),
+  }),
+  deliveries: () => NOT_EXACTLY_ONCE,
+  deliveryNote: 'no transaction spans two clusters',
 })
 
 export const fileEmitter = emitter({

@@ -3,7 +3,7 @@
 
 import * as v from 'valibot'
 import { TOPIC_PATTERN } from '../names.ts'
-import { text } from '../shapes.ts'
+import { closedObject, text } from '../shapes.ts'
 
 /** The text holds something that only the host can put in. */
 export const hasPlaceholder = (value: string): boolean => /\$\{(?:secret|env):[^}]*\}/.test(value)
@@ -22,6 +22,25 @@ export const topicSetting = v.pipe(
     'must be a topic\'s name: 1 to 180 of the characters a–z, A–Z, 0–9, ".", "_" and "-"',
   ),
 )
+
+const broker = v.pipe(
+  text(300),
+  v.regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$/, 'must be a broker: host:port'),
+)
+
+/** How a cluster of the component's own is reached. */
+export const kafkaSettings = {
+  brokers: v.pipe(v.array(broker), v.minLength(1, 'must name at least one broker'), v.maxLength(32)),
+  topic: topicSetting,
+  tls: v.optional(v.boolean(), false),
+  sasl: v.optional(
+    closedObject({
+      mechanism: v.picklist(['plain', 'scram-sha-256', 'scram-sha-512']),
+      username: text(200),
+      password: text(1000),
+    }),
+  ),
+}
 
 /** An address that can be posted to. */
 export const urlSetting = v.pipe(

@@ -3,9 +3,9 @@
 import * as v from 'valibot'
 import { pathSchema } from '../json-path.ts'
 import { closedObject, integer, numberIn, text } from '../shapes.ts'
-import { startSchema, TOPIC_START_WORDS } from '../start.ts'
+import { READ_WORDS as FOREIGN_START_WORDS, startSchema, TOPIC_START_WORDS } from '../start.ts'
 import { EVERY_DELIVERY, NOT_EXACTLY_ONCE, source } from './component.ts'
-import { fileFormat, filePath, topicSetting } from './settings.ts'
+import { fileFormat, filePath, kafkaSettings, topicSetting } from './settings.ts'
 import { drawsByChance, templateSchema } from './template.ts'
 
 export const DEFAULT_RECORD_BYTES_MAX = 1024 * 1024
@@ -49,6 +49,15 @@ export const timer = source({
   settings: closedObject({ everyMs: integer(1, 31 * 86_400_000) }),
   deliveries: () => NOT_EXACTLY_ONCE,
   deliveryNote: 'its records cannot be read again',
+})
+
+export const kafkaSource = source({
+  name: 'kafka',
+  description: 'Reads a topic of any Kafka cluster; how far is kept in the checkpoint.',
+  settings: closedObject({
+    ...kafkaSettings,
+    from: v.optional(startSchema(FOREIGN_START_WORDS), 'earliest'),
+  }),
 })
 
 export const topicSource = source({

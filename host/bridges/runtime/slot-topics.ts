@@ -12,7 +12,7 @@ export interface SourceOfTopic {
 
 /** @returns null where it reads none */
 export function topicOfSource(spec: { id: string; forkOf?: string }, source: SourceOfTopic | undefined): string | null {
-  if (source?.type === 'topic') return String(source.settings.topic)
+  if (source?.type === 'topic' || source?.type === 'kafka') return String(source.settings.topic)
   if (source?.type === 'http') return ingestTopic(spec.forkOf ?? spec.id, source.component)
   return null
 }

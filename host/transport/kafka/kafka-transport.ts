@@ -25,6 +25,7 @@ import { type CodecName, loadCodecs } from './codecs.ts'
 import { EARLIEST, LATEST } from './data-requests.ts'
 import { IdempotentProducer } from './identity.ts'
 import { KafkaCheckpoints, type WhichCheckpoint } from './kafka-checkpoints.ts'
+import type { ConnectionGuard } from './kafkajs-inside.ts'
 import { LogReader } from './log-reader.ts'
 import { PartitionWriter } from './partition-writer.ts'
 import { RecordBatchWriter } from './record-batch-writer.ts'
@@ -41,6 +42,8 @@ export interface KafkaOptions {
   clientId?: string
   tls?: ConnectionOptions
   sasl?: SASLOptions
+  /** Asked before each connection. */
+  guard?: ConnectionGuard
   /** Of what is written; `none` unless given. Reading takes any. */
   compression?: CodecName
   /** How long brokers may be absent at the start; 30,000 unless given. */
@@ -91,6 +94,7 @@ export class KafkaTransport implements Transport {
       clientId: options.clientId ?? 'spqr',
       tls: options.tls,
       sasl: options.sasl,
+      guard: options.guard,
       connectTimeoutMs: CONNECT_MS,
       requestTimeoutMs: REQUEST_MS,
       patienceMs: options.patienceMs ?? 15_000,

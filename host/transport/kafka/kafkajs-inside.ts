@@ -11,7 +11,7 @@
 // Runs on: bridge.
 
 import { createRequire } from 'node:module'
-import { connect as connectSocket, isIP, type Socket } from 'node:net'
+import { connect as connectSocket, isIP, type LookupFunction, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { Kafka, logLevel, type SASLOptions } from 'kafkajs'
 import { SpqrError } from '../../../schemas/errors.ts'
@@ -68,6 +68,15 @@ export interface ConnectionSettings {
   connectTimeoutMs: number
   tls?: ConnectionOptions
   sasl?: SASLOptions
+  /** Asked before each connection, also to brokers that others name; absent: any may be reached. */
+  guard?: ConnectionGuard
+}
+
+export interface ConnectionGuard {
+  /** @throws SpqrError PERMISSION_DENIED */
+  checkNet(host: string, port: number): void
+  /** Resolves, checks, and answers the very address that was checked. */
+  netLookup(port: number): LookupFunction
 }
 
 /** Read from a socket at once. */
@@ -95,6 +104,7 @@ export class BrokerConnections {
   readonly #pool: InsidePool
   readonly #broker: InsideBroker
   readonly #hasLogin: boolean
+  readonly #guard: ConnectionGuard | undefined
   #ready: Promise<void> | undefined
   /** What waits for an answer: kafkajs forgets a request that comes while a connection closes. */
   readonly #waiting = new Set<(reason: Error) => void>()
@@ -103,6 +113,7 @@ export class BrokerConnections {
   constructor(host: string, port: number, settings: ConnectionSettings) {
     const { Broker, ConnectionPool } = insideClasses()
     this.#hasLogin = settings.sasl !== undefined
+    this.#guard = settings.guard
     // It logs what we throw: nothing of it is wanted twice.
     const logger = new Kafka({ brokers: ['none'], logLevel: logLevel.NOTHING }).logger()
     this.#pool = new ConnectionPool({
@@ -154,8 +165,12 @@ export class BrokerConnections {
 
   /** kafkajs's own leaves Nagle's algorithm on, which holds back a small request behind one that is under way. */
   #socket({ host, port, ssl, onConnect }: SocketOptions): Socket {
+    this.#guard?.checkNet(host, port)
+    const lookup = this.#guard?.netLookup(port)
     const names = isIP(host) ? {} : { servername: host }
-    const socket = ssl ? connectTls({ host, port, ...names, ...ssl }, onConnect) : plainSocket(host, port, onConnect)
+    const socket = ssl
+      ? connectTls({ host, port, lookup, ...names, ...ssl }, onConnect)
+      : plainSocket(host, port, lookup, onConnect)
     socket.setNoDelay(true)
     socket.setKeepAlive(true, 60_000)
     let cause: Error | undefined
@@ -199,7 +214,7 @@ function ask<T>(
 }
 
 /** Hands kafkajs whole frames, so that it need not put chunks together, out of one buffer that is read into. */
-function plainSocket(host: string, port: number, onConnect: () => void): Socket {
+function plainSocket(host: string, port: number, lookup: LookupFunction | undefined, onConnect: () => void): Socket {
   const assembler = new FrameAssembler((frame) => socket.emit('data', frame))
   const callback = (bytes: number, buffer: Uint8Array): boolean => {
     try {
@@ -210,6 +225,6 @@ function plainSocket(host: string, port: number, onConnect: () => void): Socket 
     return true
   }
   const onread = { buffer: Buffer.allocUnsafeSlow(READ_BYTES), callback }
-  const socket = connectSocket({ host, port, onread }, onConnect)
+  const socket = connectSocket({ host, port, lookup, onread }, onConnect)
   return socket
 }

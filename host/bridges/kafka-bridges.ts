@@ -1,0 +1,141 @@
+// The source and the emitter `kafka`: a topic of any cluster, by settings of their own. They are `topic` over another transport;
+// what they connect to is asked of the permissions first, each broker of the cluster included.
+// Runs on: bridge.
+
+import { DEFAULT_TENANT } from '../../schemas/names.ts'
+import type { Transport } from '../transport/transport.ts'
+import {
+  type BridgeContext,
+  type Chunk,
+  type Emitter,
+  type EmitterType,
+  type ENDED,
+  type Source,
+  type SourceType,
+  WAIT,
+} from './bridge.ts'
+import { TopicEmitter } from './topic-emitter.ts'
+import { TopicSource } from './topic-source.ts'
+
+interface Settings {
+  brokers: string[]
+  topic: string
+  tls?: boolean
+  sasl?: { mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; username: string; password: string }
+  from?: string
+  keyPath?: string
+  compression?: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
+}
+
+/** A pipeline waits so long for a cluster when it starts. */
+const START_MS = 10_000
+/** Of the records of a cluster that one pipeline reads. */
+const CACHE_BYTES = 8 << 20
+
+/** @throws SpqrError PERMISSION_DENIED, TRANSPORT_UNAVAILABLE, UNAUTHENTICATED */
+async function connect(settings: Settings, context: BridgeContext): Promise<Transport> {
+  const { brokers, tls, sasl, compression } = settings
+  const who = `component "${context.component}" of pipeline "${context.pipeline}"`
+  // Grants may change while it runs: the permissions of the moment are asked.
+  const guard = {
+    checkNet: (host: string, port: number) => context.permissions.askedBy(who).checkNet(host, port),
+    netLookup: (port: number) => context.permissions.askedBy(who).netLookup(port),
+  }
+  for (const broker of brokers) {
+    const at = broker.lastIndexOf(':')
+    guard.checkNet(broker.slice(0, at).replace(/^\[|\]$/g, ''), Number(broker.slice(at + 1)))
+  }
+  const { KafkaTransport } = await import('../transport/kafka/kafka-transport.ts')
+  return KafkaTransport.start({
+    brokers,
+    tls: tls ? {} : undefined,
+    sasl,
+    compression,
+    guard,
+    startMs: START_MS,
+    cacheBytes: CACHE_BYTES,
+    onState: (state, detail) =>
+      context.log(state === 'connected' ? 'info' : 'warn', `Kafka: ${state} ${detail}`.trim()),
+  })
+}
+
+/** The context as a topic of that cluster sees it: its names are as they are, and no transaction of ours spans it. */
+function within(context: BridgeContext, transport: Transport): BridgeContext {
+  return Object.create(context, {
+    transport: { value: transport },
+    tenant: { value: DEFAULT_TENANT },
+    transaction: { value: () => undefined },
+  }) as BridgeContext
+}
+
+class KafkaSource implements Source {
+  readonly isReread = true
+  readonly #settings: Settings
+  readonly #context: BridgeContext
+  #transport: Transport | undefined
+  #topic: TopicSource | undefined
+
+  constructor(settings: Settings, context: BridgeContext) {
+    this.#settings = settings
+    this.#context = context
+  }
+
+  async open(position: unknown): Promise<void> {
+    const { topic, from = 'earliest' } = this.#settings
+    this.#transport = await connect(this.#settings, this.#context)
+    const context = within(this.#context, this.#transport)
+    this.#topic = new TopicSource({ topic, name: topic, from, group: this.#context.pipeline, own: false }, context)
+    // Kept one level down: offsets of another cluster are not to be published under a group of ours.
+    await this.#topic.open((position as { cluster?: unknown } | undefined)?.cluster)
+  }
+
+  pull(): Chunk | typeof WAIT | typeof ENDED {
+    const pulled = this.#topic?.pull() ?? WAIT
+    return typeof pulled === 'symbol' ? pulled : { ...pulled, position: { cluster: pulled.position } }
+  }
+
+  async stop(): Promise<void> {
+    await this.#topic?.stop()
+    await this.#transport?.stop()
+  }
+}
+
+class KafkaEmitter implements Emitter {
+  readonly #settings: Settings
+  readonly #context: BridgeContext
+  #transport: Transport | undefined
+  #topic: TopicEmitter | undefined
+
+  constructor(settings: Settings, context: BridgeContext) {
+    this.#settings = settings
+    this.#context = context
+  }
+
+  async open(): Promise<void> {
+    const { topic, keyPath } = this.#settings
+    this.#transport = await connect(this.#settings, this.#context)
+    this.#topic = new TopicEmitter({ topic, keyPath }, within(this.#context, this.#transport))
+    await this.#topic.open()
+  }
+
+  write(bytes: Uint8Array, from: number, to: number): number {
+    return this.#topic?.write(bytes, from, to) ?? 0
+  }
+
+  async flush(): Promise<unknown> {
+    return this.#topic?.flush()
+  }
+
+  async stop(): Promise<void> {
+    await this.#topic?.stop()
+    await this.#transport?.stop()
+  }
+}
+
+export const kafkaSource: SourceType = {
+  create: (settings, context) => new KafkaSource(settings as unknown as Settings, context),
+}
+
+export const kafkaEmitter: EmitterType = {
+  create: (settings, context) => new KafkaEmitter(settings as unknown as Settings, context),
+}
