@@ -18,7 +18,8 @@ const STEPS = [
   { title: 'tests', command: 'npm test', minutes: 25 },
   { title: 'checks', command: 'npm run check', minutes: 5, isOne: true },
   { title: 'crashes', file: 'dist/tests/crash/run.js', minutes: 8 },
-  { title: 'mutated modules', file: 'dist/tests/fuzz/admission.js', args: '6000 7', minutes: 5, isOne: true },
+  { title: 'mutated modules', file: 'dist/tests/fuzz/admission.js', args: '10000 7', minutes: 8, isOne: true },
+  { title: 'random requests', file: 'dist/tests/fuzz/api.js', args: '10000 7', minutes: 5, isOne: true },
   {
     title: 'random programs',
     file: 'dist/tests/fuzz/programs.js',
@@ -26,7 +27,7 @@ const STEPS = [
     minutes: 5,
     isOne: true,
   },
-  { title: 'soak', file: 'dist/tests/soak/run.js', minutes: 6 },
+  { title: 'soak', file: 'dist/tests/bench/run.js', args: 'soak', minutes: 6, isOne: true },
 ]
 
 let passed = 0

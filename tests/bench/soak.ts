@@ -36,6 +36,7 @@ export async function run(): Promise<Row[]> {
     const cores = (server.cpuSeconds() - cpu) / took
     const stats = await server.stats(ID)
     const lost = records - stats.sum!.recordsIn
+    if (lost !== 0) throw new Error(`${lost} of ${records} records were lost`)
     const quarter = Math.max(1, resident.length >> 2)
     const [early, late] = [median(resident.slice(quarter, 2 * quarter)), median(resident.slice(-quarter))]
     return [
