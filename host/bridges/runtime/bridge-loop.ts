@@ -14,7 +14,8 @@ import type { Transport } from '../../transport/transport.ts'
 import { EmitterPump } from './emitter-pump.ts'
 import { ingest } from './ingest-api.ts'
 import type { FromBridge, ToBridge } from './messages.ts'
-import { type ComputeLink, Slot, type SlotContext } from './slot.ts'
+import { Slot } from './slot.ts'
+import type { ComputeLink, Pump, SlotContext } from './slot-parts.ts'
 import { SourcePump } from './source-pump.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { fetchRecords, produceRecords } from './topic-api.ts'
@@ -37,8 +38,6 @@ export interface BridgeSetup {
 interface ComputeWorker extends ComputeLink {
   port: MessagePort
 }
-
-type Pump = SourcePump | EmitterPump
 
 export class BridgeLoop {
   private readonly setup: BridgeSetup

@@ -1,0 +1,339 @@
+// The checkpoints of one slot, one after another. Each source puts a barrier behind what it has read and notes its position;
+// operators send an image as the barrier passes; emitters flush. When all have, everything is stored at once, and only
+// then are sources told. The last one says that the pipeline is complete.
+// Runs on: bridge.
+
+import { SpqrError } from '../../../schemas/errors.ts'
+import type { Image } from '../../compute/messages.ts'
+import type { CheckpointSummary } from '../../transport/transport.ts'
+import type { EmitterPump } from './emitter-pump.ts'
+import { Epoch } from './epoch.ts'
+import { KeptLetters } from './kept-letters.ts'
+import type { RestoreFrom } from './messages.ts'
+import { type Answers, type Standing, slotCommit } from './slot-commit.ts'
+import { LETTERS, type SlotParts } from './slot-parts.ts'
+import type { SourcePump } from './source-pump.ts'
+
+const COUNT_AGAIN_MS = 200
+
+const nothing = (): void => undefined
+
+export class SlotCheckpoints {
+  /** Resolves when the last dead letter of the operators is here. */
+  readonly lettersEnded: Promise<void>
+  private readonly parts: SlotParts
+  private readonly standing: Standing = { endedImages: new Map(), emitterPositions: new Map() }
+  private readonly endsLeft = new Set<string>()
+  private readonly awaitingEnd: { done: () => void; failed: (error: SpqrError) => void }[] = []
+  private epoch = 0
+  private inWork: Epoch | null = null
+  /** Behind everything that is under way or held back. */
+  private queue: Promise<unknown> = Promise.resolve()
+  private timer: NodeJS.Timeout | null = null
+  private isDirty = false
+  private completed = false
+  /** Lets checkpoints begin again behind a change. */
+  private openGate: () => void = nothing
+  /** Lets checkpoints begin again behind a move. */
+  private unhold: () => void = nothing
+  private lettersAreHere: () => void = nothing
+
+  constructor(parts: SlotParts) {
+    this.parts = parts
+    this.lettersEnded = new Promise((done) => {
+      this.lettersAreHere = done
+    })
+  }
+
+  /** Goes on from a checkpoint, or from none; before any source or emitter is open. */
+  restore(from: RestoreFrom | null): void {
+    this.epoch = this.parts.committed = from?.epoch ?? 0
+    for (const image of from?.ended ?? []) this.standing.endedImages.set(image.component, image)
+    this.expectEnds()
+  }
+
+  /** The slot has other components from here on; nothing may be in work. */
+  componentsChanged(): void {
+    this.endsLeft.clear()
+    for (const component of this.standing.endedImages.keys()) {
+      if (!this.parts.spec.operators.includes(component)) this.standing.endedImages.delete(component)
+    }
+    this.expectEnds()
+  }
+
+  private expectEnds(): void {
+    const running = this.operatorsLeft
+    for (const component of running) this.endsLeft.add(component)
+    if (running.length > 0) this.endsLeft.add(LETTERS)
+    for (const component of this.emittersLeft) this.endsLeft.add(component)
+  }
+
+  private get operatorsLeft(): string[] {
+    return this.parts.spec.operators.filter((component) => !this.standing.endedImages.has(component))
+  }
+
+  private get emittersLeft(): string[] {
+    const { spec, emitters } = this.parts
+    return spec.emitters.map((e) => e.component).filter((component) => !emitters.get(component)?.ended)
+  }
+
+  /** An emitter was taken out: what it answered is in no later checkpoint. */
+  forget(component: string): void {
+    this.standing.emitterPositions.delete(component)
+  }
+
+  /** Something entered or changed: a checkpoint is due within the interval. */
+  dirty(): void {
+    if (this.isDirty || this.parts.dropped || this.completed) return
+    this.isDirty = true
+    this.timer = setTimeout(() => {
+      this.timer = null
+      this.inTurn(undefined, false).catch((thrown) => {
+        // With all sources ended the last checkpoint comes by itself.
+        if (this.parts.dropped || this.parts.sourcesEnded) return
+        this.parts.report(SpqrError.from(thrown))
+        this.dirty()
+      })
+    }, this.parts.spec.checkpointEveryMs)
+  }
+
+  /** Takes a checkpoint of what flows now, with the state of every operator. @throws SpqrError */
+  take(savepoint?: string): Promise<CheckpointSummary> {
+    return this.inTurn(savepoint, true)
+  }
+
+  private inTurn(savepoint: string | undefined, whole: boolean): Promise<CheckpointSummary> {
+    const next = this.settled().then(() => this.begin(savepoint, whole))
+    this.queue = next
+    return next
+  }
+
+  /** Resolves when what is under way or held back now is over, however it went. */
+  settled(): Promise<unknown> {
+    return this.queue.catch(nothing)
+  }
+
+  /** Resolves when those in flight are over; none begins until `release`: an epoch has one set of components. */
+  async hold(): Promise<void> {
+    const inFlight = this.settled()
+    const gate = new Promise<void>((open) => {
+      this.openGate = open
+    })
+    this.queue = inFlight.then(() => gate)
+    await inFlight
+  }
+
+  /** Ends a `hold`. */
+  release(): void {
+    this.openGate()
+  }
+
+  /**
+   * Takes a checkpoint of a paused pipeline, and holds back the next one until `unquiesce`, or for ever.
+   * @throws SpqrError INVALID_STATE where an emitter does not deliver in time: nothing is held back then
+   */
+  quiesce(withinMs: number): Promise<CheckpointSummary> {
+    let late = false
+    const taken = this.settled().then(() => this.begin(undefined, true))
+    const held = (): Promise<void> =>
+      late || this.parts.dropped ? Promise.resolve() : new Promise((free) => (this.unhold = free))
+    this.queue = taken.then(held)
+    return new Promise((done, failed) => {
+      const timer = setTimeout(() => {
+        late = true
+        const message = `Pipeline "${this.parts.spec.id}" does not come to rest: an emitter is slow; try again later`
+        failed(new SpqrError('INVALID_STATE', message, { retriable: true }))
+      }, withinMs)
+      taken.then(done, failed).finally(() => clearTimeout(timer))
+    })
+  }
+
+  unquiesce(): void {
+    this.unhold()
+  }
+
+  /** @param whole with barriers, whatever the delivery: somebody goes on from it */
+  private begin(savepoint: string | undefined, whole: boolean): Promise<CheckpointSummary> {
+    const { id, delivery, revision } = this.parts.spec
+    if (this.parts.dropped || this.completed) throw new SpqrError('INVALID_STATE', `Pipeline "${id}" does not run`)
+    this.isDirty = false
+    this.stopTimer()
+    // At most once: what was read counts as done, so no barrier need flow.
+    if (delivery === 'at-most-once' && !whole) return this.commit(++this.epoch)
+    const running = [...this.parts.sources.values()].filter((pump) => !pump.ended)
+    // With every source ended no barrier can flow: the end that is under way makes the last checkpoint.
+    if (running.length === 0) throw new SpqrError('INVALID_STATE', `Pipeline "${id}" is about to complete`)
+    const operators = this.operatorsLeft
+    const work = new Epoch(++this.epoch, revision, savepoint, {
+      sources: running.map((pump) => pump.spec.component),
+      operators,
+      emitters: operators.length > 0 ? [...this.emittersLeft, LETTERS] : this.emittersLeft,
+    })
+    this.inWork = work
+    for (const pump of running) {
+      pump.requestBarrier(work.epoch)
+      this.parts.context.schedule(pump)
+    }
+    return work.stored
+  }
+
+  barrierSent(pump: SourcePump, epoch: number): void {
+    const work = this.inWork
+    if (work?.epoch !== epoch) return
+    work.barrierSent(pump)
+    this.finishIfWhole()
+  }
+
+  sourceEnded(pump: SourcePump): void {
+    this.inWork?.sourceEnded(pump)
+    this.finishIfWhole()
+  }
+
+  /** An operator has passed the barrier, or has ended. */
+  image(epoch: number, image: Image): void {
+    if (image.ended) {
+      this.standing.endedImages.set(image.component, image)
+      this.endsLeft.delete(image.component)
+    }
+    this.inWork?.image(epoch, image)
+    this.finishIfWhole()
+  }
+
+  /** A component without a ring has seen the barrier or the end. */
+  sunk(component: string, epoch: number, end: boolean): void {
+    // Dead letters of sources and emitters went straight to their emitter: it flushes with the rest.
+    if (component === LETTERS) this.parts.emitters.get(LETTERS)!.flush(epoch, end)
+    else this.emitterPassed(component, epoch, end)
+  }
+
+  /** An emitter has delivered everything before the barrier or the end. */
+  flushed(pump: EmitterPump, epoch: number, end: boolean, position: unknown): void {
+    this.standing.emitterPositions.set(pump.spec.component, position)
+    this.emitterPassed(pump.spec.component, epoch, end, position)
+  }
+
+  private emitterPassed(component: string, epoch: number, end: boolean, position?: unknown): void {
+    if (end) this.endsLeft.delete(component)
+    if (end && component === LETTERS) this.lettersAreHere()
+    this.inWork?.emitterPassed(component, epoch, end, position)
+    this.finishIfWhole()
+  }
+
+  private finishIfWhole(): void {
+    const work = this.inWork
+    const { sourcesEnded } = this.parts
+    if (work?.isWhole) {
+      this.inWork = null
+      this.store(work).then(work.done, (thrown) => work.failed(SpqrError.from(thrown)))
+      return
+    }
+    if (!work && sourcesEnded && this.endsLeft.size === 0 && !this.completed) this.complete()
+  }
+
+  private async store(work: Epoch): Promise<CheckpointSummary> {
+    // No operator that runs: no barrier came by way of their dead letters.
+    if (!work.emitterPositions.has(LETTERS)) await this.parts.emitters.get(LETTERS)!.emitter.flush()
+    const summary = await this.commit(work.epoch, work)
+    for (const [component, { position }] of Object.entries(work.positions)) {
+      this.parts.sources.get(component)?.source.committed?.(position)
+    }
+    this.parts.context.toControl({ type: 'checkpointed', pipeline: this.parts.key, summary })
+    this.finishIfWhole()
+    return summary
+  }
+
+  /** The end has reached everyone: the last checkpoint says so before anybody can see it. */
+  private complete(): void {
+    this.completed = true
+    this.stopTimer()
+    const last = this.settled()
+      .then(() => this.commit(++this.epoch, {}, true))
+      .then(
+        () => {
+          this.parts.context.toControl({ type: 'completed', pipeline: this.parts.key })
+          for (const { done } of this.awaitingEnd.splice(0)) done()
+        },
+        (thrown) => {
+          const error = SpqrError.from(thrown)
+          if (error.retriable) this.parts.fallBack(error)
+          else this.parts.fail('', error)
+        },
+      )
+    this.queue = last
+  }
+
+  /** Resolves when the pipeline is complete, and stored as such. @throws SpqrError INVALID_STATE: it was stopped before */
+  completion(): Promise<void> {
+    return new Promise((done, failed) => {
+      if (this.completed) done()
+      else this.awaitingEnd.push({ done, failed })
+    })
+  }
+
+  /** Stores where it begins, before anything flows. */
+  async storeBeginning(): Promise<void> {
+    await this.commit(++this.epoch)
+    for (const pump of this.parts.emitters.values()) pump.epochPassed = this.parts.committed
+  }
+
+  /** At most once: what the sources have read counts as done from here on. */
+  count(): Promise<void> {
+    const counted = this.settled().then(async () => {
+      for (;;) {
+        if (this.parts.dropped) throw stopped(this.parts)
+        try {
+          await this.commit(++this.epoch)
+          return
+        } catch (thrown) {
+          this.parts.report(SpqrError.from(thrown))
+          await new Promise((later) => setTimeout(later, COUNT_AGAIN_MS))
+        }
+      }
+    })
+    this.queue = counted
+    return counted
+  }
+
+  private async commit(epoch: number, answers: Partial<Answers> = {}, completed = false): Promise<CheckpointSummary> {
+    const { transport } = this.parts.context
+    const isStaged = this.parts.spec.delivery === 'exactly-once'
+    const stored = transport.commit(slotCommit(this.parts, this.standing, epoch, answers, completed))
+    const summary = await stored.catch((thrown: unknown) => {
+      // What the epoch has written cannot be published by a later one: nothing may follow it.
+      if (isStaged && !completed) this.parts.fallBack(SpqrError.from(thrown))
+      throw thrown
+    })
+    this.parts.committed = epoch
+    const letters = this.parts.emitters.get(LETTERS)?.emitter
+    if (letters instanceof KeptLetters) letters.stored()
+    return summary
+  }
+
+  /** Drops what no commit will name: of the epoch in work, and of emitters that were one ahead of it. */
+  async abortStaged(): Promise<void> {
+    const { parts } = this
+    if (parts.spec.delivery !== 'exactly-once') return
+    const { transport } = parts.context
+    await Promise.allSettled([1, 2].map((ahead) => transport.abort(parts.transactionOf(parts.committed + ahead))))
+  }
+
+  /** The slot was dropped: gives up what is in work and lets go of all who wait; a commit under way goes on. */
+  cancel(): void {
+    this.stopTimer()
+    const error = stopped(this.parts)
+    this.inWork?.failed(error)
+    this.inWork = null
+    this.openGate()
+    this.unhold()
+    for (const { failed } of this.awaitingEnd.splice(0)) failed(error)
+  }
+
+  private stopTimer(): void {
+    if (this.timer) clearTimeout(this.timer)
+    this.timer = null
+  }
+}
+
+function stopped(parts: SlotParts): SpqrError {
+  return new SpqrError('INVALID_STATE', `Pipeline "${parts.spec.id}" was stopped`)
+}

@@ -1,0 +1,65 @@
+// What is stored of one epoch of a slot: where each source and emitter stands, the images of its operators, and the offsets
+// that people see under the groups' names.
+// Runs on: bridge.
+
+import type { Image } from '../../compute/messages.ts'
+import type { SlotCommit, Snapshot } from '../../transport/transport.ts'
+import type { Epoch } from './epoch.ts'
+import type { CheckpointMeta } from './messages.ts'
+import type { SlotParts } from './slot-parts.ts'
+import { committedOffsets } from './slot-topics.ts'
+
+/** What an epoch's barrier brought. */
+export type Answers = Pick<Epoch, 'positions' | 'images' | 'emitterPositions' | 'revision' | 'savepoint'>
+
+/** What holds for every epoch until it changes. */
+export interface Standing {
+  /** Images of operators that have ended. */
+  readonly endedImages: Map<string, Image>
+  /** What each emitter answered last. */
+  readonly emitterPositions: Map<string, unknown>
+}
+
+/** @param answers those missing are as things stand now */
+export function slotCommit(
+  parts: SlotParts,
+  standing: Standing,
+  epoch: number,
+  answers: Partial<Answers>,
+  completed: boolean,
+): SlotCommit {
+  const { tenant, id, delivery } = parts.spec
+  const meta: CheckpointMeta = { sources: {}, emitters: {}, operators: {}, completed }
+  for (const [component, pump] of parts.sources) {
+    meta.sources[component] = answers.positions?.[component] ?? {
+      position: delivery === 'at-most-once' ? pump.counted : pump.position,
+      sequence: pump.sequence,
+      ended: pump.ended,
+    }
+  }
+  for (const [component, position] of [...standing.emitterPositions, ...(answers.emitterPositions ?? [])]) {
+    meta.emitters[component] = { position }
+  }
+  const snapshots: Snapshot[] = []
+  for (const [component, image] of new Map([...standing.endedImages, ...(answers.images ?? [])])) {
+    const { sequence, sinceFlush, ended, digest, globals, memory } = image
+    meta.operators[component] = { sequence, sinceFlush, ended }
+    // A completed pipeline runs again only from its start: no state is worth keeping.
+    if (completed) continue
+    // The memory is given away; that of an operator that has ended is needed for every later checkpoint.
+    const given = standing.endedImages.has(component) ? memory.slice() : memory
+    snapshots.push({ component, instance: 0, digest, globals, memory: given })
+  }
+  return {
+    slot: { tenant, pipeline: id, slot: 0 },
+    epoch,
+    revision: answers.revision ?? parts.spec.revision,
+    meta,
+    snapshots,
+    savepoint: answers.savepoint,
+    transaction: delivery === 'exactly-once' ? parts.transactionOf(epoch) : undefined,
+    offsets: [...parts.sources].flatMap(([component, pump]) =>
+      committedOffsets(parts.spec, pump.spec.settings, meta.sources[component]?.position),
+    ),
+  }
+}
