@@ -90,6 +90,8 @@ export interface SlotCommit {
   transaction?: string
   /** Offsets published under a group's name, for people and tools that look at the group. */
   offsets?: { group: string; topic: string; partition: number; offset: bigint }[]
+  /** Nobody waits for it: it may wait a moment for others, to share their way to the disk. */
+  patient?: boolean
   /** How many checkpoints stay besides savepoints; 3 unless given. */
   keep?: number
 }

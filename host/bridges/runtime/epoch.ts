@@ -19,6 +19,8 @@ export class Epoch {
   /** Of what runs when it begins: what changes meanwhile may or may not be in it. */
   readonly revision: number
   readonly savepoint: string | undefined
+  /** The clock asked for it: nobody waits. */
+  readonly patient: boolean
   readonly positions: CheckpointMeta['sources'] = {}
   readonly images = new Map<string, Image>()
   /** What the emitters answered at this barrier, not at an end behind it. */
@@ -31,10 +33,11 @@ export class Epoch {
   private readonly imagesLeft: Set<string>
   private readonly emittersLeft: Set<string>
 
-  constructor(epoch: number, revision: number, savepoint: string | undefined, left: Passed) {
+  constructor(epoch: number, revision: number, savepoint: string | undefined, patient: boolean, left: Passed) {
     this.epoch = epoch
     this.revision = revision
     this.savepoint = savepoint
+    this.patient = patient
     this.barriersLeft = new Set(left.sources)
     this.imagesLeft = new Set(left.operators)
     this.emittersLeft = new Set(left.emitters)

@@ -18,6 +18,9 @@ const COUNT_AGAIN_MS = 200
 
 const nothing = (): void => undefined
 
+/** Who checkpoints less often than this does not mind a moment more. */
+const PATIENT_FROM_MS = 500
+
 export class SlotCheckpoints {
   /** Resolves when the last dead letter of the operators is here. */
   readonly lettersEnded: Promise<void>
@@ -154,7 +157,7 @@ export class SlotCheckpoints {
 
   /** @param whole with barriers, whatever the delivery: somebody goes on from it */
   private begin(savepoint: string | undefined, whole: boolean): Promise<CheckpointSummary> {
-    const { id, delivery, revision } = this.parts.spec
+    const { id, delivery, revision, checkpointEveryMs } = this.parts.spec
     if (this.parts.dropped || this.completed) throw new SpqrError('INVALID_STATE', `Pipeline "${id}" does not run`)
     this.isDirty = false
     this.stopTimer()
@@ -164,7 +167,8 @@ export class SlotCheckpoints {
     // With every source ended no barrier can flow: the end that is under way makes the last checkpoint.
     if (running.length === 0) throw new SpqrError('INVALID_STATE', `Pipeline "${id}" is about to complete`)
     const operators = this.operatorsLeft
-    const work = new Epoch(++this.epoch, revision, savepoint, {
+    const patient = !whole && checkpointEveryMs >= PATIENT_FROM_MS
+    const work = new Epoch(++this.epoch, revision, savepoint, patient, {
       sources: running.map((pump) => pump.spec.component),
       operators,
       emitters: operators.length > 0 ? [...this.emittersLeft, LETTERS] : this.emittersLeft,

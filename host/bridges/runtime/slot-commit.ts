@@ -10,7 +10,7 @@ import type { SlotParts } from './slot-parts.ts'
 import { committedOffsets } from './slot-topics.ts'
 
 /** What an epoch's barrier brought. */
-export type Answers = Pick<Epoch, 'positions' | 'images' | 'emitterPositions' | 'revision' | 'savepoint'>
+export type Answers = Pick<Epoch, 'positions' | 'images' | 'emitterPositions' | 'revision' | 'savepoint' | 'patient'>
 
 /** What holds for every epoch until it changes. */
 export interface Standing {
@@ -57,6 +57,7 @@ export function slotCommit(
     meta,
     snapshots,
     savepoint: answers.savepoint,
+    patient: answers.patient,
     transaction: delivery === 'exactly-once' ? parts.transactionOf(epoch) : undefined,
     offsets: [...parts.sources].flatMap(([component, pump]) =>
       committedOffsets(parts.spec, pump.spec.settings, meta.sources[component]?.position),

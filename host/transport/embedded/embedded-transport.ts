@@ -139,6 +139,7 @@ export class EmbeddedTransport implements Transport {
       snapshots: snapshots.map((snapshot) => ({ ...snapshot, memory: movable(snapshot.memory) })),
       savepoint,
       transaction,
+      patient: commit.patient ?? false,
       offsets: (commit.offsets ?? []).map((one) => ({ ...one, offset: Number(one.offset) })),
       keep: Math.max(1, commit.keep ?? KEEP_CHECKPOINTS),
     }

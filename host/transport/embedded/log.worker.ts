@@ -23,6 +23,8 @@ const GROUP_BYTES_MAX = 32 << 20
 const GROUP_WRITES_MAX = 4096
 const HOUSEKEEPING_EVERY_MS = 1000
 const STEP_PAUSE_MS = 2
+/** Checkpoints that nobody waits for share a commit of this often; each way to the disk costs everyone on it. */
+const PATIENCE_MS = 25
 /** Housekeeping rests this many times as long as it worked: it takes a fifth of the thread at most. */
 const STEP_REST = 4
 const RETRY_HOUSEKEEPING_MS = 5000
@@ -46,6 +48,7 @@ const clients = new Set<Client>()
 const watchers = new Map<string, Set<Client>>()
 let queue: Waiting[] = []
 let scheduled = false
+let patienceTimer: NodeJS.Timeout | undefined
 let stopping = false
 let stepTimer: NodeJS.Timeout | undefined
 const log = open()
@@ -127,6 +130,10 @@ function handle(client: Client, request: Request): void {
   }
   queue.push(waiting)
   if (scheduled) return
+  if (request.op === 'commit' && request.commit.patient) {
+    patienceTimer ??= setTimeout(commitQueue, PATIENCE_MS)
+    return
+  }
   scheduled = true
   // After every port had its turn: what they brought meanwhile shares the commit.
   setImmediate(commitQueue)
@@ -157,6 +164,8 @@ function attempt(body: ReadBody): Outcome {
 
 function commitQueue(): void {
   scheduled = false
+  clearTimeout(patienceTimer)
+  patienceTimer = undefined
   while (queue.length > 0) {
     const group = nextGroup()
     settle(group, commitGroup(group))

@@ -14,6 +14,7 @@ export interface CommitBody {
   snapshots: Snapshot[]
   savepoint?: string
   transaction?: string
+  patient: boolean
   offsets: { group: string; topic: string; partition: number; offset: number }[]
   keep: number
 }
