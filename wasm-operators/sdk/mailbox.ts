@@ -13,6 +13,7 @@ import {
   PORTS_MAX,
 } from '../abi.ts'
 import { handOver } from './host.ts'
+import { BLOCK_BYTES } from './json/block.ts'
 import { allocateBytes } from './memory.ts'
 
 export const MAILBOX: usize = memory.data(MAILBOX_BYTES, 16)
@@ -27,7 +28,7 @@ let outputCapacity: usize = 0
 export function allocateRegions(inputBytes: usize, outputBytes: usize): void {
   if (inputBytes > inputCapacity) {
     if (input) heap.free(input)
-    input = allocateBytes(inputBytes)
+    input = allocateBytes(inputBytes + BLOCK_BYTES)
     inputCapacity = inputBytes
     store<u32>(MAILBOX, input as u32, MAILBOX_INPUT)
     store<u32>(MAILBOX, inputCapacity as u32, MAILBOX_INPUT_CAPACITY)

@@ -1,8 +1,13 @@
-// A set of paths that are looked up together, in one walk over a text that checks all of it. The paths form a tree; the
-// walk enters it with each field that is named in it, and skips the rest. Nothing is allocated per text.
+// A set of paths that are looked up together, in one walk over a text. The paths form a tree; the walk enters it with each
+// field that is named in it, and skips the rest. Nothing is allocated per text.
+//
+// There are two walks. One goes byte by byte and agrees with JSON.parse about what is JSON. Where a few fields of the
+// outermost object are asked for, the other finds them by masks of 64 bytes: that strings and brackets close, that it is one
+// value, and what stands at the paths is checked as strictly; what stands elsewhere is not looked at.
 
 import { allocateBytes, Constant, sameBytes } from '../memory.ts'
-import { parseNumber } from './parse-number.ts'
+import { BLOCK_BYTES, bitsOf, bracketsIn, bytesIn, escapedNext, escapedOf, stringsOf } from './block.ts'
+import { endsWithName, Node, OUTLINED_BYTES_MAX, Slot, shortName } from './node.ts'
 import { parsePath } from './path.ts'
 import {
   DEPTH_MAX,
@@ -20,40 +25,19 @@ import {
 import { decodeString } from './text.ts'
 import { Writer } from './writer.ts'
 
-/** What was found at one path. Raw memory of a Paths, valid until its next walk. */
-@unmanaged
-export class Slot {
-  /** The walk that found it; another: missing. */
-  stamp: u32
-  kind: u32
-  /** The value's text; of a string between its quotes. */
-  start: usize
-  end: usize
-  /** Escapes of the text; 0: a string's bytes are its text. */
-  escapes: u32
-}
+/** `outline` leaves the text to the walk byte by byte. */
+const UNDECIDED: usize = 1
+/** More names than this are found faster one by one. */
+const OUTLINED_MAX: i32 = 2
 
-/** A step in the tree of paths. */
-@unmanaged
-class Node {
-  stamp: u32
-  slot: Slot | null
-  /** Children by field; `next` of each links them. */
-  fields: Node | null
-  /** Children by index. */
-  elements: Node | null
-  next: Node | null
-  key: usize
-  keyBytes: usize
-  index: u32
-  /** Bit n: a field of n bytes (63: or more) is among `fields`. */
-  lengths: u64
-}
+export { Slot, slotNumber, slotRaw, slotText } from './node.ts'
 
 @final
 export class Paths {
   private root: Node = changetype<Node>(0)
   private stamp: u32 = 0
+  /** The root is looked at by blocks. */
+  private outlined: bool = false
   private blocks: usize[] = []
   private keys: Constant[] = []
   private scratch: Writer = new Writer()
@@ -87,7 +71,26 @@ export class Paths {
       this.blocks.push(block)
       node.slot = changetype<Slot>(block)
     }
+    this.outlined = this.isOutlined()
     return node.slot!
+  }
+
+  /** A few short names of the root's fields are all that is asked for. */
+  private isOutlined(): bool {
+    const root = this.root
+    if (root.slot || root.elements) return false
+    let count = 0
+    let child = root.fields
+    while (child) {
+      if (++count > OUTLINED_MAX || child.keyBytes > OUTLINED_BYTES_MAX) return false
+      // In a text these are escaped; a quote would make two strings look like one name.
+      for (let i: usize = 0; i < child.keyBytes; i++) {
+        const c: u32 = load<u8>(child.key + i)
+        if (c < 0x20 || c == 0x22 || c == 0x5c) return false
+      }
+      child = child.next
+    }
+    return count > 0
   }
 
   private field(parent: Node, name: string): Node {
@@ -131,15 +134,20 @@ export class Paths {
   }
 
   /**
-   * Walks over the text; false: it is not one JSON value, or what a path leads to is not UTF-8. The byte at `end` and
-   * SLACK bytes more must be writable. // hot
+   * Walks over the text; false: it is not one JSON value, or what a path leads to is not UTF-8. The byte at `end` must be
+   * writable, SLACK + BLOCK_BYTES behind it readable. // hot
    */
   read(at: usize, end: usize): bool {
     if (++this.stamp == 0) this.forget()
     const behind = load<u8>(end)
     store<u8>(end, 0)
-    at = this.value(skipSpace(at), this.root, 0)
-    const whole = at != 0 && skipSpace(at) == end
+    at = skipSpace(at)
+    let last = this.outlined && load<u8>(at) == 0x7b ? this.outline(at + 1, end) : UNDECIDED
+    if (last == UNDECIDED) {
+      if (++this.stamp == 0) this.forget()
+      last = this.value(at, this.root, 0)
+    }
+    const whole = last != 0 && skipSpace(last) == end
     store<u8>(end, behind)
     if (!whole) this.stamp++
     return whole
@@ -163,6 +171,146 @@ export class Paths {
       this.clear(child)
       child = child.next
     }
+  }
+
+  /**
+   * The fields of an object that are named in the tree, found by masks of whole blocks; brackets and strings are all that is
+   * looked at of the others. // hot
+   *
+   * @param at behind the opening brace
+   * @returns behind the closing brace; 0: not JSON; UNDECIDED: it needs the walk byte by byte
+   */
+  private outline(at: usize, end: usize): usize {
+    // One bit for each container that is open, set: an object; above them a bit that is always set.
+    let open: u64 = 3
+    let inString: u64 = 0
+    let escaped: u64 = 0
+    let escapesGoOn = false
+    let startsBefore: u64 = 0
+    let last = at
+    const first = this.root.fields!
+    const bytes = (first.keyBytes as u64) + 1
+    for (; at < end; at += BLOCK_BYTES) {
+      const a = v128.load(at)
+      const b = v128.load(at, 16)
+      const c = v128.load(at, 32)
+      const d = v128.load(at, 48)
+      const within: u64 = end - at < BLOCK_BYTES ? ~((-1 as u64) << ((end - at) as u64)) : -1
+      let quotes = within & bitsOf(bytesIn(a, 0x22), bytesIn(b, 0x22), bytesIn(c, 0x22), bytesIn(d, 0x22))
+      const sa = bytesIn(a, 0x5c)
+      const sb = bytesIn(b, 0x5c)
+      const sc = bytesIn(c, 0x5c)
+      const sd = bytesIn(d, 0x5c)
+      let strings: u64
+      if (v128.any_true(v128.or(v128.or(sa, sb), v128.or(sc, sd))) || escaped || escapesGoOn) {
+        const slashes = within & bitsOf(sa, sb, sc, sd)
+        quotes &= ~escapedOf(slashes, escaped)
+        escaped = escapedNext
+        strings = stringsOf(quotes) ^ inString
+        if (slashes & ~strings) return UNDECIDED
+        let rest = escapesGoOn ? slashes | 1 : slashes
+        escapesGoOn = false
+        while (rest) {
+          const closing = quotes & ((-1 as u64) << ctz(rest))
+          if (!closing) {
+            escapesGoOn = true
+            break
+          }
+          const behind = ctz(closing)
+          // A name with escapes may be any name.
+          if (load<u8>(skipSpace(at + (behind as usize) + 1)) == 0x3a) return UNDECIDED
+          rest &= (-2 as u64) << behind
+        }
+      } else strings = stringsOf(quotes) ^ inString
+      inString = ((strings as i64) >> 63) as u64
+      const outside = within & ~strings
+      const opening = outside & bitsOf(bracketsIn(a, 0x7b), bracketsIn(b, 0x7b), bracketsIn(c, 0x7b), bracketsIn(d, 0x7b))
+      const closing = outside & bitsOf(bracketsIn(a, 0x7d), bracketsIn(b, 0x7d), bracketsIn(c, 0x7d), bracketsIn(d, 0x7d))
+
+      const starts = quotes & strings
+      const ends = quotes & ~strings
+      let found = ends & ((starts << bytes) | (startsBefore >> (64 - bytes)))
+      if (first.next) found |= this.others(starts, startsBefore) & ends
+      if (found) {
+        const depth = 63 - clz(open)
+        do {
+          const bit = ctz(found)
+          const below = ((1 as u64) << bit) - 1
+          if (depth + popcnt(opening & below) - popcnt(closing & below) == 1 && !this.outlinedField(at + (bit as usize))) return 0
+          found &= found - 1
+        } while (found)
+      }
+      startsBefore = starts
+
+      let brackets = opening | closing
+      if (brackets == 0) continue
+      last = at + BLOCK_BYTES - (clz(brackets) as usize)
+      do {
+        const byte: u64 = load<u8>(at + (ctz(brackets) as usize))
+        const kind = (byte >> 5) & 1
+        if (byte & 2) {
+          if (open <= 1) return 0
+          if (open >> 62) return UNDECIDED
+          open = (open << 1) | kind
+        } else {
+          if ((open & 1) != kind) return 0
+          open >>= 1
+        }
+        brackets &= brackets - 1
+      } while (brackets)
+    }
+    return open == 1 && inString == 0 ? last : 0
+  }
+
+  /** Where strings as long as the root's second name and those behind it would end. */
+  private others(starts: u64, startsBefore: u64): u64 {
+    let ends: u64 = 0
+    let child = this.root.fields!.next
+    while (child) {
+      const bytes = (child.keyBytes as u64) + 1
+      ends |= (starts << bytes) | (startsBefore >> (64 - bytes))
+      child = child.next
+    }
+    return ends
+  }
+
+  /**
+   * Reads the value of a field of the root, if that is what ends here.
+   *
+   * @param quote the closing one of a name, or of some other string of the root
+   * @returns false: not JSON
+   */
+  private outlinedField(quote: usize): bool {
+    let child = this.root.fields
+    while (child && !endsWithName(child, quote)) child = child.next
+    if (!child) return true
+    let at = skipSpace(quote + 1)
+    if (load<u8>(at) != 0x3a) return true
+    let before = quote - child.keyBytes - 2
+    while (load<u8>(before) <= 0x20) before--
+    const mark: u32 = load<u8>(before)
+    if (mark != 0x2c && mark != 0x7b) return false
+    at = skipSpace(at + 1)
+    if (load<u8>(at) == 0x22 && child.slot) {
+      const v = v128.load(at, 1)
+      const mask = stops(v)
+      const bytes: usize = ctz(mask)
+      // The common case: the string ends within 16 bytes and is ASCII.
+      if (mask && load<u8>(at + bytes, 1) == 0x22 && !(i8x16.bitmask(v) & (mask ^ (mask - 1)))) {
+        if (child.stamp == this.stamp) this.clear(child)
+        child.stamp = this.stamp
+        const slot = child.slot!
+        slot.stamp = this.stamp
+        slot.kind = KIND_STRING
+        slot.start = at + 1
+        slot.end = at + 1 + bytes
+        slot.escapes = 0
+        at += bytes + 2
+      } else at = this.value(at, child, 1)
+    } else at = this.value(at, child, 1)
+    if (at == 0) return false
+    const next: u32 = load<u8>(skipSpace(at))
+    return next == 0x2c || next == 0x7d
   }
 
   private value(at: usize, node: Node, depth: i32): usize {
@@ -205,7 +353,7 @@ export class Paths {
         // The common case: the whole name and its quote are in these 16 bytes.
         const bytes: usize = ctz(mask)
         at = key + bytes + 1
-        child = (node.lengths >> bytes) & 1 ? short(node, v, bytes) : null
+        child = (node.lengths >> bytes) & 1 ? shortName(node, v, bytes) : null
       } else {
         const before = escapes
         at = skipString(key)
@@ -273,36 +421,3 @@ export class Paths {
     return slot.stamp == this.stamp ? slot.kind : 0
   }
 }
-
-/** The child whose name is the first `bytes` of `v`, at most 15. // hot */
-@inline
-function short(node: Node, v: v128, bytes: usize): Node | null {
-  let child = node.fields
-  while (child) {
-    if (child.keyBytes == bytes) {
-      const same = i8x16.bitmask(i8x16.eq(v, v128.load(child.key)))
-      if ((same | (-1 << (bytes as i32))) == -1) return child
-    }
-    child = child.next
-  }
-  return null
-}
-
-/** The double of a slot of KIND_NUMBER. */
-@inline
-export function slotNumber(slot: Slot): f64 {
-  return parseNumber(slot.start, slot.end)
-}
-
-/** Appends the bytes of a slot of KIND_STRING. */
-export function slotText(slot: Slot, to: Writer): void {
-  if (slot.escapes == 0) to.bytes(slot.start, slot.end - slot.start)
-  else decodeString(slot.start, slot.end, to)
-}
-
-/** Appends the JSON text of a slot as it stands. */
-export function slotRaw(slot: Slot, to: Writer): void {
-  const quote: usize = slot.kind == KIND_STRING ? 1 : 0
-  to.bytes(slot.start - quote, slot.end - slot.start + 2 * quote)
-}
-
