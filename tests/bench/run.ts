@@ -20,6 +20,7 @@ const BENCHES = [
   'fuel',
   'transport',
   'isolation',
+  'neighbours',
 ]
 /** Run only by name: one takes as long as it is told to, the other needs a broker. */
 const ON_DEMAND = ['soak', 'kafka']
