@@ -59,6 +59,11 @@ export async function run(): Promise<Row[]> {
   }
 }
 
+/** Fills a topic with RECORDS of these events. */
+export async function fillTopic(transport: Transport, topic: string, events: string[]): Promise<void> {
+  await produce(transport, topic, events)
+}
+
 /** Records a second since this moment. */
 function rateSince(started: number, records: number): number {
   return (records / (performance.now() - started)) * 1000
