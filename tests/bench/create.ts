@@ -6,7 +6,8 @@ import { isShort, median, percentile, type Row } from './row.ts'
 import { Server } from './server.ts'
 
 const SAMPLES = isShort ? 60 : 600
-const WARM_UP = isShort ? 20 : 100
+/** Until V8 has optimised the way of a create through all threads. */
+const WARM_UP = isShort ? 20 : 1500
 
 interface Samples {
   bare: number[]
