@@ -32,6 +32,3 @@ export const COMPONENTS: Readonly<Record<ComponentKind, ReadonlyMap<string, Comp
 /** @returns undefined where the product has none of this name */
 export const componentType = (kind: ComponentKind, name: string): ComponentType | undefined =>
   COMPONENTS[kind].get(name)
-
-/** The operator comes with the product: nobody pushes another under its name. */
-export const isShippedOperator = (name: string): boolean => COMPONENTS.operator.has(name)

@@ -57,7 +57,7 @@ export interface GraphSpec {
   sources: SourceSpec[]
   operators: OperatorSpec[]
   emitters: EmitterSpec[]
-  /** Topic and partition of each source index, for the place of a dead letter. */
+  /** The ring to the emitter of dead letters, and its counters. */
   deadLetters: { channel: number; counters: number }
 }
 

@@ -6,7 +6,6 @@ import { KIND_MOVED } from '../record/record.ts'
 import { makeRing, RING_BYTES_MAX, RING_BYTES_MIN, RingReader, RingWriter } from './ring.ts'
 
 export class ChannelWriter {
-  /** Bytes taken so far, over all rings of the channel. */
   private ring: RingWriter | null = null
   private readonly limitBytes: number
   private readonly announce: (memory: SharedArrayBuffer) => void
@@ -32,7 +31,7 @@ export class ChannelWriter {
   push(bytes: Uint8Array, words: Int32Array, from: number, to: number): number {
     if (from >= to) return 0
     const first = words[from >> 2]!
-    if (this.ring === null || (first << 2 > this.ring.capacity && first > this.ring.capacity >> 2)) {
+    if (this.ring === null || first > this.ring.capacity >> 2) {
       if (!this.replace(Math.max(first * 4, Math.min(this.limitBytes, to - from)))) return 0
     }
     let taken = this.ring!.push(bytes, words, from, to)

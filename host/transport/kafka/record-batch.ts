@@ -33,8 +33,6 @@ export const ATTRIBUTE_LOG_APPEND_TIME = 8
 export const ATTRIBUTE_TRANSACTIONAL = 16
 export const ATTRIBUTE_CONTROL = 32
 
-export const NO_PRODUCER = -1
-
 const TWO_32 = 4294967296
 
 /** A signed 64-bit number within ±2^53; exact, and no BigInt is made. */
