@@ -46,6 +46,8 @@ async function worker(): Promise<void> {
     const verdict = result.failed ? 'FAILED' : 'ok    '
     const note = result.skipped ? `, ${result.skipped} skipped` : ''
     process.stdout.write(`${verdict} ${result.file}: ${result.passed} passed${note} (${result.tookMs} ms)\n`)
+    // At once as well as at the end: a log may be cut on either side.
+    if (result.failed > 0) process.stdout.write(`--- ${result.file}\n${result.output}\n`)
     for (const line of result.output.split('\n')) if (line.startsWith('SKIP ')) process.stdout.write(`       ${line}\n`)
   }
 }

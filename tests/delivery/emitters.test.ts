@@ -7,8 +7,8 @@ import { DevProcess, makeFolder } from '../support/delivery.ts'
 
 const emitters = suite('emitters that are slow, or cannot deliver')
 const folder = makeFolder()
-/** Numbers that were taken, in order. */
-let taken: number[] = []
+/** Numbers that were taken from each pipeline, in order: one may still post again what another test has waited for. */
+const takenOf = new Map<string, number[]>()
 /** How the receiver answers; it takes what it answers with 200. */
 let answer: () => Promise<number> = () => Promise.resolve(200)
 const { server, url } = await listen()
@@ -17,7 +17,6 @@ const flags = [`--allow-net=${new URL(url).host}`]
 let dev = await DevProcess.start({ folder, flags })
 
 emitters.before.each(() => {
-  taken = []
   answer = () => Promise.resolve(200)
 })
 emitters.after(async () => {
@@ -32,15 +31,18 @@ function receive(receiver: Server): void {
     let body = ''
     for await (const chunk of request) body += chunk
     const status = await answer()
-    if (status === 200)
-      taken.push(
-        ...body
-          .trim()
-          .split('\n')
-          .map((line) => JSON.parse(line).n),
-      )
+    if (status === 200) {
+      const lines = body.trim().split('\n')
+      taken((request.url as string).slice(1)).push(...lines.map((line) => JSON.parse(line).n))
+    }
     response.writeHead(status).end()
   })
+}
+
+function taken(id: string): number[] {
+  const numbers = takenOf.get(id) ?? []
+  takenOf.set(id, numbers)
+  return numbers
 }
 
 /** What is ingested, posted to the receiver. */
@@ -52,7 +54,7 @@ function posting(id: string, from: object | string, settings: object, more: obje
     components: [
       { id: 'in', source: 'http' },
       { id: 'f', operator: 'json-filter', from: 'in', settings: { where: [] } },
-      { id: 'out', emitter: 'http', from, settings: { url, batchMs: 10, ...settings } },
+      { id: 'out', emitter: 'http', from, settings: { url: `${url}/${id}`, batchMs: 10, ...settings } },
     ],
   }
 }
@@ -80,13 +82,13 @@ emitters('an http emitter delivers everything at least once over a kill -9', asy
   await dev.client.ok('POST', '/v1/pipelines', posting('least', 'f', { batchRecords: 50 }))
   for (let round = 0; round < 3; round++) {
     await send('least', round * 500, 500)
-    await until(() => (taken.length > round * 300 ? true : undefined))
+    await until(() => (taken('least').length > round * 300 ? true : undefined))
     await dev.end('SIGKILL')
     dev = await DevProcess.start({ folder, flags })
   }
   await until(
-    () => (new Set(taken).size === 1500 ? true : undefined),
-    () => `${new Set(taken).size} of 1500`,
+    () => (new Set(taken('least')).size === 1500 ? true : undefined),
+    () => `${new Set(taken('least')).size} of 1500`,
   )
 })
 
@@ -114,8 +116,8 @@ emitters('what a drop policy drops before a slow emitter is counted, and the sib
   go()
   await until(
     // A batch may be posted twice: what an http emitter gets no answer to in time it sends again.
-    async () => (new Set(taken).size + (await dropped()) === 3000 ? true : undefined),
-    () => `${new Set(taken).size} different ones of ${taken.length} taken, ${lost} dropped`,
+    async () => (new Set(taken('drop')).size + (await dropped()) === 3000 ? true : undefined),
+    () => `${new Set(taken('drop')).size} different ones of ${taken('drop').length} taken, ${lost} dropped`,
   )
 })
 
@@ -127,7 +129,7 @@ emitters('DELETE with drain=true delivers everything that was accepted', async (
   )
   for (let n = 0; n < 5000; n += 1000) await send('drain', n, 1000)
   await dev.client.ok('DELETE', '/v1/pipelines/drain?drain=true')
-  assert.equal(taken, upTo(5000))
+  assert.equal(taken('drain'), upTo(5000))
   assert.is((await dev.client.ask('GET', '/v1/pipelines/drain')).status, 404)
 })
 
@@ -145,8 +147,8 @@ emitters('SIGTERM ends though an emitter cannot deliver, and the rest follows', 
   answer = () => Promise.resolve(200)
   dev = await DevProcess.start({ folder, flags })
   await until(
-    () => (new Set(taken).size === 100 ? true : undefined),
-    () => `${taken.length} of 100`,
+    () => (new Set(taken('stuck')).size === 100 ? true : undefined),
+    () => `${taken('stuck').length} of 100`,
   )
 })
 
