@@ -11,7 +11,8 @@ import {
   readU64,
   writeU64,
 } from '../../record/record.ts'
-import { type Row, RowBuilder, unpack, viewOf } from './batch.ts'
+import { unpack } from '../pack.ts'
+import { type Row, RowBuilder, viewOf } from './batch.ts'
 import { isSmall, type Partition } from './catalog.ts'
 import { blob, type Database, type Statement } from './database.ts'
 import type { ReadAnswer } from './messages.ts'

@@ -1,41 +1,20 @@
-// A batch: a row of the log. Checked and cut from runs of records, compressed, and read back.
-// Runs on: log thread; `checkFrames` on the thread that appends.
+// A batch: a row of the log, cut from runs of checked records and compressed.
+// Runs on: log thread.
 
 import { crc32 } from 'node:zlib'
-import { compressSync, uncompressSync } from 'lz4-napi'
-import { SpqrError } from '../../../schemas/errors.ts'
 import {
-  KIND_DATA,
-  RECORD_ALIGNMENT,
-  RECORD_HEADER_BYTES,
-  RECORD_HEADERS_BYTES,
-  RECORD_KEY_BYTES,
-  RECORD_KIND,
   RECORD_LENGTH,
   RECORD_PORT,
   RECORD_SEQUENCE,
   RECORD_SOURCE,
   RECORD_SOURCE_OFFSET,
   RECORD_TIMESTAMP,
-  RECORD_VALUE_BYTES,
   readI64,
 } from '../../record/record.ts'
+import { type Packed, pack } from '../pack.ts'
 
 /** Rows have about this many uncompressed bytes at most, unless one record alone is larger. */
 export const ROW_BYTES_MAX = 1 << 20
-/** The largest record that the log takes, header included. */
-export const LOG_RECORD_BYTES_MAX = 17 << 20
-/** Below this compression saves nothing that counts. */
-const COMPRESS_FROM_BYTES = 1024
-
-export const CODEC_NONE = 0
-export const CODEC_LZ4 = 1
-
-/** Bytes as they are stored. */
-export interface Packed {
-  codec: number
-  data: Uint8Array
-}
 
 /** A row that has no place yet: offsets in its records count from 0. */
 export interface Row extends Packed {
@@ -50,42 +29,6 @@ export interface Row extends Packed {
 
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-}
-
-/**
- * Checks that `frames` are exactly `records` whole data records. // hot
- * @throws SpqrError RECORD_TOO_LARGE; RangeError where they are no records
- */
-export function checkFrames(topic: string, frames: Uint8Array, records: number): void {
-  const view = viewOf(frames)
-  const total = frames.length
-  let at = 0
-  let seen = 0
-  while (at < total) {
-    if (total - at < RECORD_HEADER_BYTES) break
-    const bytes = view.getUint32(at + RECORD_LENGTH, true)
-    const parts =
-      RECORD_HEADER_BYTES +
-      view.getUint32(at + RECORD_KEY_BYTES, true) +
-      view.getUint32(at + RECORD_HEADERS_BYTES, true) +
-      view.getUint32(at + RECORD_VALUE_BYTES, true)
-    if (bytes % RECORD_ALIGNMENT !== 0 || parts > bytes || bytes > total - at) break
-    if (frames[at + RECORD_KIND] !== KIND_DATA) break
-    if (bytes > LOG_RECORD_BYTES_MAX) throw tooLarge(topic, bytes)
-    at += bytes
-    seen++
-  }
-  if (at === total && seen === records) return
-  throw new RangeError(
-    at === total
-      ? `Cannot append to "${topic}": ${records} records were announced, ${seen} came`
-      : `Cannot append to "${topic}": no data record at byte ${at} of ${total}`,
-  )
-}
-
-function tooLarge(topic: string, bytes: number): SpqrError {
-  const text = `Cannot append to "${topic}": a record has ${bytes} bytes, at most ${LOG_RECORD_BYTES_MAX} are taken.`
-  return new SpqrError('RECORD_TOO_LARGE', text)
 }
 
 /** Gathers records for one partition and cuts them into rows. Takes the buffers it is given; they are changed. */
@@ -169,27 +112,6 @@ export function makeRow(frames: Uint8Array, records: number, maxTimestamp: numbe
   }
   if (keepFrames) row.frames = frames
   return row
-}
-
-/** Compresses where that saves something. The answer may be `bytes` itself. */
-export function pack(bytes: Uint8Array): Packed {
-  if (bytes.length >= COMPRESS_FROM_BYTES) {
-    const data = compressSync(asBuffer(bytes))
-    if (data.length < bytes.length * 0.9) return { codec: CODEC_LZ4, data }
-  }
-  return { codec: CODEC_NONE, data: bytes }
-}
-
-/** @throws Error where the bytes were not made by `pack` */
-export function unpack(codec: number, data: Uint8Array): Uint8Array {
-  if (codec === CODEC_NONE) return data
-  if (codec === CODEC_LZ4) return uncompressSync(data)
-  throw new Error(`unknown codec ${codec}`)
-}
-
-/** The same memory as a Buffer. */
-export function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 function concat(parts: Uint8Array[], bytes: number): Uint8Array {

@@ -3,11 +3,11 @@
 
 import { hash } from 'node:crypto'
 import { SpqrError } from '../../../schemas/errors.ts'
+import { chunkIds, decodeState, encodeState, type KeptState } from '../checkpoint-state.ts'
+import { type ChunkRef, hashPages, loadPages, type PageTable, PIECE_BYTES, storePages } from '../memory-pages.ts'
+import { asBuffer, pack, unpack } from '../pack.ts'
 import type { CheckpointSummary, SlotId, Snapshot } from '../transport.ts'
-import { asBuffer, pack, unpack } from './batch.ts'
-import { chunkIds, decodeState, encodeState, type KeptState } from './checkpoint-state.ts'
 import { blob, type Database, type Statement } from './database.ts'
-import { type ChunkRef, hashPages, loadPages, type PageTable, PIECE_BYTES, storePages } from './memory-pages.ts'
 import type { CommitBody, Results, WhichCheckpoint } from './messages.ts'
 import type { WriteTransaction } from './write-transaction.ts'
 

@@ -3,6 +3,8 @@
 
 import type { MessagePort } from 'node:worker_threads'
 import { SpqrError } from '../../../schemas/errors.ts'
+import { checkFrames } from '../check-frames.ts'
+import { PIECE_BYTES } from '../memory-pages.ts'
 import { checkTopicSpec, topicNameProblem } from '../topic-spec.ts'
 import type {
   AppendOptions,
@@ -17,9 +19,7 @@ import type {
   TopicSpec,
   Transport,
 } from '../transport.ts'
-import { checkFrames } from './batch.ts'
 import { LogClient } from './log-client.ts'
-import { PIECE_BYTES } from './memory-pages.ts'
 import type { CommitBody, FromBody, WhichCheckpoint } from './messages.ts'
 
 const KEEP_CHECKPOINTS = 3

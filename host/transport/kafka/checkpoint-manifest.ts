@@ -7,7 +7,7 @@
 // Runs on: bridge.
 
 import { hash } from 'node:crypto'
-import { asBuffer } from '../embedded/batch.ts'
+import { asBuffer } from '../pack.ts'
 import type { SlotId } from '../transport.ts'
 
 /** Where something lies in the topic of pages, in the slot's partition there. */

@@ -9,7 +9,7 @@ import {
   RECORD_VALUE_BYTES,
   readI64,
 } from '../../record/record.ts'
-import { unpack } from '../embedded/batch.ts'
+import { unpack } from '../pack.ts'
 import type { Cluster } from './cluster.ts'
 import { type FetchedPartition, fetchRequest } from './data-requests.ts'
 import { ConnectionLost, check } from './kafka-fault.ts'

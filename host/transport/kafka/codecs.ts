@@ -5,7 +5,7 @@ import { gunzipSync, gzipSync, constants as zlib } from 'node:zlib'
 import { compress as zstdCompress, decompress as zstdDecompress, init as zstdInit } from '@bokuweb/zstd-wasm'
 import { compressFrameSync, decompressFrameSync } from 'lz4-napi'
 import { compressSync as snappyCompress, uncompressSync as snappyUncompress } from 'snappy'
-import { asBuffer } from '../embedded/batch.ts'
+import { asBuffer } from '../pack.ts'
 
 /** As in the lowest three bits of a batch's attributes. */
 export const CODEC_NUMBERS = { none: 0, gzip: 1, snappy: 2, lz4: 3, zstd: 4 } as const

@@ -5,16 +5,9 @@
 import { hash, randomBytes } from 'node:crypto'
 import { SpqrError } from '../../../schemas/errors.ts'
 import { RecordBuffer } from '../../record/record.ts'
-import { asBuffer, pack } from '../embedded/batch.ts'
-import { decodeState, encodeState, type KeptState } from '../embedded/checkpoint-state.ts'
-import {
-  type ChunkRef,
-  hashPages,
-  loadPages,
-  type PageTable,
-  PIECE_BYTES,
-  storePages,
-} from '../embedded/memory-pages.ts'
+import { decodeState, encodeState, type KeptState } from '../checkpoint-state.ts'
+import { type ChunkRef, hashPages, loadPages, type PageTable, PIECE_BYTES, storePages } from '../memory-pages.ts'
+import { asBuffer, pack } from '../pack.ts'
 import { partitionOf } from '../partitioner.ts'
 import type { Checkpoint, CheckpointSummary, SlotCommit, SlotId, Snapshot } from '../transport.ts'
 import { CheckpointIndex } from './checkpoint-index.ts'

@@ -4,8 +4,8 @@
 import type { ConnectionOptions } from 'node:tls'
 import type { SASLOptions } from 'kafkajs'
 import { SpqrError } from '../../../schemas/errors.ts'
-import { checkFrames } from '../embedded/batch.ts'
-import { PIECE_BYTES } from '../embedded/memory-pages.ts'
+import { checkFrames } from '../check-frames.ts'
+import { PIECE_BYTES } from '../memory-pages.ts'
 import type {
   AppendOptions,
   Checkpoint,

@@ -1,7 +1,7 @@
 // Writes and reads the plain types of Kafka's protocol, big-endian. Offsets and ids are numbers: exact up to 2^53.
 // Runs on: bridge.
 
-import { asBuffer } from '../embedded/batch.ts'
+import { asBuffer } from '../pack.ts'
 import { readI64BE, writeI64BE } from './record-batch.ts'
 
 export class WireWriter {

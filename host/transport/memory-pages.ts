@@ -1,9 +1,9 @@
 // The memory of a guest in pieces of 4 KiB, so that a checkpoint stores only what changed. A page table says in which
 // chunk each piece lies. Pieces of zeros lie nowhere.
-// Runs on: log thread.
+// Runs on: log thread, bridge.
 
 import { hash } from 'node:crypto'
-import { asBuffer } from './batch.ts'
+import { asBuffer } from './pack.ts'
 
 export const PIECE_BYTES = 4096
 export const CHUNK_PIECES = 256

@@ -1,12 +1,12 @@
-// How the state of a checkpoint is laid out in its row. Little-endian:
+// How the state of a checkpoint is laid out as it is stored. Little-endian:
 //
 //    u32 jsonBytes, JSON {meta, snapshots: [{component, instance, digest, globals, pieces, chunks: [[id, pieces, digest]]}]}
 //    padding to 4, then the page table of each snapshot, u32 per piece
 //
-// Runs on: log thread.
+// Runs on: log thread, bridge.
 
-import type { Snapshot } from '../transport.ts'
 import type { ChunkRef, PageTable } from './memory-pages.ts'
+import type { Snapshot } from './transport.ts'
 
 export interface KeptSnapshot extends Omit<Snapshot, 'memory'> {
   table: Pick<PageTable, 'refs' | 'chunks'>
