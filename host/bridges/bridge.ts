@@ -23,6 +23,8 @@ export interface BridgeContext {
   startFrom?: StartFrom
   /** A fork: its `http` sources follow the ingest topics of this pipeline. */
   forkOf?: string
+  /** The pipeline is being created: what it owns cannot exist yet. */
+  isNew?: boolean
   /** Says that `pull` has something, or `write` takes something, after they said no. Cheap; may be called too often. */
   ready(): void
   /** Counts one error and shows it in the pipeline's events; the bridge goes on. */

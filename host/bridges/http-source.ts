@@ -146,6 +146,7 @@ export const httpSource: SourceType = {
     // A fork follows what the original is sent.
     const name = ingestTopic(forkOf ?? pipeline, component)
     const group = groupOf(tenant, pipeline, undefined)
-    return new HttpSource({ topic: topicName(tenant, name), name, from: 'committed', group, own: true }, context)
+    const topic = topicName(tenant, name)
+    return new HttpSource({ topic, name, from: 'committed', group, own: true, isNew: context.isNew }, context)
   },
 }

@@ -16,6 +16,9 @@ const KEPT_BYTES_MAX = 16 << 20
 /** Once so many have left at the front, the list is made anew. */
 const COMPACT_AT = 1024
 const NULL = new TextEncoder().encode('null')
+/** Of this life of the thread. */
+const THREAD = randomBytes(6).toString('base64url')
+let generations = 0
 
 interface Reader {
   subscriber: Subscriber
@@ -36,8 +39,8 @@ export class LiveEmitter implements Emitter {
   #count = 0
   readonly #readers = new Set<Reader>()
   readonly #records = new RecordReader()
-  /** Numbers count from 1 in each process: an id of another one says nothing here. */
-  readonly #generation = randomBytes(6).toString('base64url')
+  /** Numbers count from 1 in each emitter: an id of another one says nothing here. */
+  readonly #generation = `${THREAD}-${(++generations).toString(36)}`
 
   constructor(settings: Settings) {
     this.#lastRecords = settings.lastRecords ?? 100

@@ -23,6 +23,8 @@ export interface TopicSourceOptions {
   group: string
   /** A pipeline's own: it may not exist before its first write, and reads as empty then. */
   own: boolean
+  /** Nobody can have written to it yet: there is nothing to ask for before the first write. */
+  isNew?: boolean
 }
 
 interface Position {
@@ -69,25 +71,9 @@ export class TopicSource implements Source {
   }
 
   async open(position: unknown): Promise<void> {
-    const { topic, name, own } = this.#options
-    const info = own ? await this.#context.transport.topic(topic) : await existingTopic(this.#context, name, topic)
-    const partitions = info?.partitions ?? 1
-    const before = position as Position | undefined
-    const offsets = before?.topic === topic ? before.offsets : undefined
-    const starts = await this.#starts(partitions, offsets, info !== undefined)
-    this.#lanes = starts.map((next, partition) => {
-      return {
-        partition,
-        next,
-        taken: next,
-        until: undefined,
-        ahead: undefined,
-        reading: false,
-        again: false,
-        backoff: new Backoff(),
-        timer: undefined,
-      }
-    })
+    const { topic, name, own, isNew = false } = this.#options
+    const starts = isNew ? [0n] : await this.#startsOf(position, own, name)
+    this.#lanes = starts.map(laneAt)
     starts.forEach((next, partition) => {
       this.#offsets[partition] = String(next)
     })
@@ -96,7 +82,7 @@ export class TopicSource implements Source {
       const lane = this.#lanes[partition]
       if (lane) this.#read(lane)
     })
-    for (const lane of this.#lanes) this.#read(lane)
+    if (!isNew) for (const lane of this.#lanes) this.#read(lane)
   }
 
   begins(): unknown {
@@ -143,6 +129,14 @@ export class TopicSource implements Source {
 
   #isDrained(): boolean {
     return this.#lanes.length > 0 && this.#lanes.every((lane) => lane.until !== undefined && lane.taken >= lane.until)
+  }
+
+  async #startsOf(position: unknown, own: boolean, name: string): Promise<bigint[]> {
+    const { topic } = this.#options
+    const info = own ? await this.#context.transport.topic(topic) : await existingTopic(this.#context, name, topic)
+    const before = position as Position | undefined
+    const offsets = before?.topic === topic ? before.offsets : undefined
+    return this.#starts(info?.partitions ?? 1, offsets, info !== undefined)
   }
 
   async #starts(partitions: number, position: Record<string, string> | undefined, exists: boolean): Promise<bigint[]> {
@@ -230,6 +224,20 @@ export class TopicSource implements Source {
     }
     this.#context.report(error)
     lane.timer = setTimeout(() => this.#read(lane), lane.backoff.next())
+  }
+}
+
+function laneAt(next: bigint, partition: number): Lane {
+  return {
+    partition,
+    next,
+    taken: next,
+    until: undefined,
+    ahead: undefined,
+    reading: false,
+    again: false,
+    backoff: new Backoff(),
+    timer: undefined,
   }
 }
 

@@ -13,6 +13,7 @@ import type { BridgeToCompute, ComputeToBridge, FromCompute, ToCompute, TraceInf
 import { RingOutput } from './output.ts'
 import { Pipeline, type PipelineContext } from './pipeline.ts'
 import { Sink } from './sink.ts'
+import { makeSpare } from './spare-instances.ts'
 import type { Status } from './status.ts'
 import { Timers } from './timers.ts'
 
@@ -98,6 +99,7 @@ export class ComputeLoop {
       if (now - lastWork < RECENT_MS && status.awake <= cores) {
         if (now - lastWork < POLL_MS || this.poll(now + POLL_MS)) continue
       }
+      if (makeSpare()) continue
       status.slept()
       const longest = this.queue.starved ? STARVED_MS : SLEEP_MS_MAX
       this.bell.sleep(Math.min(longest, this.timers.next(performance.now())))

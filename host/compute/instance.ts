@@ -19,8 +19,9 @@ import {
 import { DEPTH_EXPORT, FUEL_EXPORT, GROW_FAILED_EXPORT } from '../sandbox/write-module.ts'
 import { CALL_CONFIGURE, CALL_FLUSH, CALL_PROCESS, CALL_WATERMARK, CallLog } from './call-log.ts'
 import { type Fault, faultOf, GuestAbort } from './fault.ts'
-import { guestImports, runAs } from './imports.ts'
+import { runAs } from './imports.ts'
 import { memoryOf, noteStartedMemory, packMemory, type RestingState, unpackMemory } from './resting-state.ts'
+import { takeInstance } from './spare-instances.ts'
 
 /** Regions before the first record: idle instances stay small. */
 const REGION_BYTES_IDLE = 4 << 10
@@ -340,7 +341,7 @@ export class Instance {
   }
 
   private instantiate(): void {
-    const instance = new WebAssembly.Instance(this.loaded.module, guestImports)
+    const instance = takeInstance(this.loaded.module)
     this.exports = instance.exports as unknown as GuestExports
     const all = instance.exports as Record<string, unknown>
     this.fuel = all[FUEL_EXPORT] as WebAssembly.Global | undefined

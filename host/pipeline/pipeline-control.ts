@@ -92,7 +92,7 @@ export class PipelineControl {
     from: Checkpoint | undefined,
     timings: StartTimings,
     retry: boolean,
-    keep: () => Promise<unknown> = () => Promise.resolve(),
+    keep?: () => Promise<unknown>,
   ): Promise<void> {
     const meta = from?.meta as CheckpointMeta | undefined
     if (from) this.checkpoint = summaryOf(from)
@@ -111,32 +111,37 @@ export class PipelineControl {
     const { workers } = this.owner
     workers.isolated.use(this.compute, this.key)
     const transfer = images.map((image) => image.memory.buffer as ArrayBuffer)
-    const [bridge, compute] = await Promise.allSettled([
-      workers.bridge.ask({
-        type: 'create',
-        pipeline: this.key,
-        compute: this.compute,
-        spec: wired.bridge,
-        from: restore,
-      }),
+    // A new pipeline whose sources can be read again may flow before both sides are there: what is early waits in its rings.
+    const flows = this.plan.fresh === true && !this.pausedByUser && this.plan.delivery !== 'at-most-once'
+    const [compute, bridge] = await Promise.allSettled([
       workers
         .compute(this.compute)
         .ask(
           { type: 'create', pipeline: this.key, bridge: 0, graph: wired.graph, images, paused: this.pausedByUser },
           transfer,
         ),
+      workers.bridge.ask({
+        type: 'create',
+        pipeline: this.key,
+        compute: this.compute,
+        spec: wired.bridge,
+        from: restore,
+        flows,
+      }),
     ])
     timings.instantiateMs = performance.now() - started
     if (bridge.status === 'rejected' || compute.status === 'rejected') {
       await this.dropWorkers()
       throw bridge.status === 'rejected' ? bridge.reason : (compute as PromiseRejectedResult).reason
     }
-    await keep().catch(async (thrown) => {
+    await keep?.().catch(async (thrown) => {
       await this.dropWorkers()
       throw thrown
     })
+    // It flows already, and may have come to an end.
+    if (flows && this.state !== 'starting') return
     this.live = true
-    if (!this.pausedByUser) workers.bridge.post({ type: 'start', pipeline: this.key })
+    if (!this.pausedByUser && !flows) workers.bridge.post({ type: 'start', pipeline: this.key })
     this.moveTo(this.pausedByUser ? 'paused' : 'running')
   }
 

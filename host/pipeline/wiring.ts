@@ -91,6 +91,7 @@ export class Wiring {
       deadLetters,
       startFrom: plan.startFrom,
       forkOf: plan.forkOf,
+      fresh: plan.fresh,
       tenantIndex: tenant.index,
       grants: tenant.spec.grants,
     }

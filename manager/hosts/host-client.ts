@@ -55,20 +55,34 @@ export interface HostPipeline {
   checkpoint?: { revision?: number }
 }
 
+/** How a plan is carried out; `put` of a host says the rest. */
+export interface PutOptions {
+  keepState: boolean
+  live: boolean
+}
+
+/** Gives a host of this process a plan as it is: it is to hold before the promise resolves. @throws SpqrError of the host */
+export type PutPlan = (plan: Plan, options: PutOptions) => Promise<Placed>
+
 export class HostClient {
   readonly id: string
   readonly url: string
   readonly #fetch: Fetch
   readonly #modules: ModuleReader
+  readonly #put: PutPlan
   /** Modules that the host has, or that are on their way to it. */
   readonly #known = new Map<string, Promise<unknown>>()
 
-  /** @param url where its API is; only a name where `fetch` is in memory */
-  constructor(id: string, url: string, fetch: Fetch, modules: ModuleReader) {
+  /**
+   * @param url where its API is; only a name where `fetch` is in memory
+   * @param put where the host is in this process: a create is worth no request in memory
+   */
+  constructor(id: string, url: string, fetch: Fetch, modules: ModuleReader, put?: PutPlan) {
     this.id = id
     this.url = url.replace(/\/$/, '')
     this.#fetch = fetch
     this.#modules = modules
+    this.#put = put ?? ((plan, options) => this.#send(plan, options))
   }
 
   /** Passes a request on and its answer back as it is, problems too. */
@@ -86,28 +100,24 @@ export class HostClient {
   }
 
   /**
-   * Sends the plan; answered when it holds.
-   * @param plan JSON of a `Plan`
+   * Hands the plan over; answered when it holds. The host keeps it: it is not changed afterwards.
    * @throws SpqrError why it was refused; what ran before goes on
    */
-  async put(
-    plan: Pick<Plan, 'tenant' | 'id'>,
-    text: string,
+  put(
+    plan: Plan,
     options: { keepState?: boolean; live?: boolean; paused?: boolean; startFrom?: StartFrom; fresh?: boolean } = {},
   ): Promise<Placed> {
-    let body = text
-    if (options.fresh) body = `{"fresh":true,${body.slice(1)}`
-    if (options.paused) body = `{"paused":true,${body.slice(1)}`
-    if (options.startFrom) body = `{"startFrom":${JSON.stringify(options.startFrom)},${body.slice(1)}`
-    const query = [...(options.keepState ? ['keepState=required'] : []), ...(options.live ? ['live=required'] : [])]
-    const path = pipelinePath(plan.tenant, plan.id)
-    return this.json('PUT', query.length > 0 ? `${path}?${query.join('&')}` : path, body)
+    const whole = { ...plan }
+    if (options.fresh) whole.fresh = true
+    if (options.paused) whole.paused = true
+    if (options.startFrom) whole.startFrom = options.startFrom
+    return this.#put(whole, { keepState: options.keepState ?? false, live: options.live ?? false })
   }
 
   /** Makes sure that the host has the modules of these; each is sent once. @throws SpqrError MODULE_REFUSED, INTERNAL */
   async ensure(users: Iterable<PlanComponent | { digest: string }>): Promise<void> {
     for (const user of users) {
-      if ('digest' in user && this.#known.get(user.digest) !== READY) await this.#send(user.digest)
+      if ('digest' in user && this.#known.get(user.digest) !== READY) await this.#sendModule(user.digest)
     }
   }
 
@@ -124,7 +134,13 @@ export class HostClient {
     return report
   }
 
-  async #send(digest: string): Promise<void> {
+  #send(plan: Plan, { keepState, live }: PutOptions): Promise<Placed> {
+    const query = [...(keepState ? ['keepState=required'] : []), ...(live ? ['live=required'] : [])]
+    const path = pipelinePath(plan.tenant, plan.id)
+    return this.json('PUT', query.length > 0 ? `${path}?${query.join('&')}` : path, JSON.stringify(plan))
+  }
+
+  async #sendModule(digest: string): Promise<void> {
     let sending = this.#known.get(digest)
     if (!sending) {
       const files = this.#modules(digest)

@@ -2,20 +2,22 @@
 // Runs on: control.
 
 import { SpqrError } from '../../schemas/errors.ts'
-import { type Fetch, HostClient, type ModuleReader } from './host-client.ts'
+import { type Fetch, HostClient, type ModuleReader, type PutPlan } from './host-client.ts'
 
 export interface HostSpec {
   id: string
   /** Base URL; only a name where `fetch` is in memory. */
   url: string
   fetch: Fetch
+  /** Where it is in this process: takes plans without a request. */
+  put?: PutPlan
 }
 
 export class Hosts {
   readonly #hosts = new Map<string, HostClient>()
 
   constructor(specs: readonly HostSpec[], modules: ModuleReader) {
-    for (const { id, url, fetch } of specs) this.#hosts.set(id, new HostClient(id, url, fetch, modules))
+    for (const { id, url, fetch, put } of specs) this.#hosts.set(id, new HostClient(id, url, fetch, modules, put))
   }
 
   all(): HostClient[] {

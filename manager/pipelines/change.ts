@@ -130,7 +130,7 @@ async function apply(
     const host = context.hosts.of(tenant, id)
     try {
       await host.ensure(plan.components)
-      placed = await host.put(plan, text, { ...options, paused: entry.wanted === 'paused' })
+      placed = await host.put(plan, { ...options, paused: entry.wanted === 'paused' })
     } catch (error) {
       release()
       throw error

@@ -34,7 +34,7 @@ export function createPipeline(
     await requireTopics(context, draft, locate)
     const plan = draft.plan(1)
     const row = newRow(draft, plan)
-    return place(context, row, plan, JSON.stringify(plan), { fresh: true }).catch((thrown) => {
+    return place(context, row, plan, { fresh: true }).catch((thrown) => {
       throw locatedError(thrown, locate)
     })
   })
@@ -67,7 +67,6 @@ export async function place(
   context: PipelineContext,
   row: PipelineRow,
   plan: Plan,
-  text: string,
   options: { startFrom?: StartFrom; fresh?: boolean } = {},
 ): Promise<{ entry: PipelineEntry; placed: Placed }> {
   const { tenant, id } = row
@@ -81,12 +80,12 @@ export async function place(
     await host.ensure(plan.components)
     // The host's workers instantiate while this thread waits for the disk. A crash in between leaves a pipeline that
     // nobody was promised, whole; nothing that was answered can be missing.
-    placing = host.put(plan, text, options)
+    placing = host.put(plan, options)
     // A refusal may come before anyone awaits it.
     placing.catch(() => undefined)
     // One turn of the event loop: the call gets as far as the workers before the disk has this thread.
     await nextTurn()
-    context.store.pipelines.put({ ...row, plan: text })
+    context.store.pipelines.put({ ...row, plan: JSON.stringify(plan) })
     const placed = await placing
     entry.busy = undefined
     return { entry, placed }

@@ -49,7 +49,7 @@ export function forkPipeline(
       const earlier = row.modules.map((use) => ({ ...use, until: Number.MAX_SAFE_INTEGER }))
       const forked = { ...newRow(draft, plan), modules: moduleUses(plan, earlier) }
       await host.ensure(forked.modules)
-      const made = await place(context, forked, plan, JSON.stringify(plan))
+      const made = await place(context, forked, plan)
       return { ...made, warnings: draft.warnings, validatedAt }
     } catch (error) {
       await host.json('DELETE', path)

@@ -106,7 +106,7 @@ export async function start(
 ): Promise<Placed> {
   await host.ensure(entry.modules)
   const paused = entry.wanted === 'paused' && startFrom === undefined
-  const placed = await host.put(row, row.plan, { paused, startFrom })
+  const placed = await host.put(JSON.parse(row.plan) as Plan, { paused, startFrom })
   entry.placed = true
   entry.failure = undefined
   return placed

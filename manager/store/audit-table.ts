@@ -24,8 +24,10 @@ export class AuditTable {
   readonly #trimRows: Database.Statement
   readonly #tenants: Database.Statement
   readonly #inTransaction: (work: () => void) => void
+  readonly #db: Database.Database
 
   constructor(db: Database.Database) {
+    this.#db = db
     this.#add = db.prepare(
       'INSERT INTO audit (at, tenant, by, address, what, made, status) VALUES (?, ?, ?, ?, ?, ?, ?)',
     )
@@ -41,12 +43,21 @@ export class AuditTable {
     this.#inTransaction = db.transaction((work: () => void) => work())
   }
 
-  /** Adds entries in one commit. */
-  add(entries: readonly AuditEntry[]): void {
-    this.#inTransaction(() => {
-      for (const { at, tenant, by, from, what, made, status } of entries)
-        this.#add.run([at, tenant, by, from, what, made ?? null, status])
-    })
+  /**
+   * Adds entries in one commit.
+   * @param durable they are on the disk when it returns; else with the next commit that is
+   */
+  add(entries: readonly AuditEntry[], durable = true): void {
+    // A way to the disk holds up this thread, and with it every request.
+    if (!durable) this.#db.pragma('synchronous = NORMAL')
+    try {
+      this.#inTransaction(() => {
+        for (const { at, tenant, by, from, what, made, status } of entries)
+          this.#add.run([at, tenant, by, from, what, made ?? null, status])
+      })
+    } finally {
+      if (!durable) this.#db.pragma('synchronous = FULL')
+    }
   }
 
   /** Newest first. */

@@ -53,7 +53,7 @@ export class Audit {
     const entries = this.#waiting
     if (entries.length === 0) return
     this.#waiting = []
-    this.#table.add(entries)
+    this.#table.add(entries, this.#atOnce)
     this.#sinceTrim += entries.length
     if (this.#sinceTrim < TRIM_EVERY) return
     this.#sinceTrim = 0

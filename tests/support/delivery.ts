@@ -68,7 +68,14 @@ export class Product {
     const app = createHostApp(host)
     const manager = await createManager({
       store,
-      hosts: [{ id: 'local', url: 'http://host', fetch: (request) => app.fetch(request) }],
+      hosts: [
+        {
+          id: 'local',
+          url: 'http://host',
+          fetch: (request) => app.fetch(request),
+          put: (plan, options) => host.put(plan, options),
+        },
+      ],
       shippedFolder: SHIPPED_FOLDER,
       compiler: COMPILER_FILES,
       version: '0.0.0',

@@ -219,6 +219,7 @@ export class BridgeLoop {
           await slot.drop()
           throw thrown
         }
+        if (message.flows) slot.start()
         return undefined
       }
       case 'prepare':

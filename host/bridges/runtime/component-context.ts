@@ -27,6 +27,7 @@ export class ComponentContext implements BridgeContext {
   readonly recordBytesMax = RECORD_BYTES_MAX
   startFrom: StartFrom | undefined
   readonly forkOf: string | undefined
+  isNew = false
   /** What drives the bridge; null until there is one, and for one that is only tried out. */
   pump: Pump | null
   private readonly parts: SlotParts

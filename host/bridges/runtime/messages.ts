@@ -41,6 +41,8 @@ export interface BridgeSpec {
   deadLetters: { channel: number; counters: number }
   startFrom?: StartFrom
   forkOf?: string
+  /** There was no pipeline of this id before: nothing of its own exists yet. */
+  fresh?: boolean
   /** The tenant's number in the quota cells. */
   tenantIndex: number
   /** Bound what the host's flags allow; absent: the flags alone. */
@@ -60,7 +62,16 @@ export interface CheckpointMeta {
 export type ToBridge =
   | { type: 'compute'; index: number; port: MessagePort; doorbell: SharedArrayBuffer }
   | { type: 'slab'; index: number; memory: SharedArrayBuffer }
-  | { type: 'create'; request: number; pipeline: number; compute: number; spec: BridgeSpec; from: RestoreFrom | null }
+  /** @param flows it starts as soon as all is open */
+  | {
+      type: 'create'
+      request: number
+      pipeline: number
+      compute: number
+      spec: BridgeSpec
+      from: RestoreFrom | null
+      flows?: boolean
+    }
   | { type: 'start'; pipeline: number }
   /** Operators changed, bridges did not. */
   | { type: 'revised'; pipeline: number; revision: number }

@@ -324,12 +324,11 @@ export class SlotCheckpoints {
   /** The slot was dropped: gives up what is in work and lets go of all who wait; a commit under way goes on. */
   cancel(): void {
     this.stopTimer()
-    const error = stopped(this.parts)
-    this.inWork?.failed(error)
+    this.inWork?.failed(stopped(this.parts))
     this.inWork = null
     this.openGate()
     this.unhold()
-    for (const { failed } of this.awaitingEnd.splice(0)) failed(error)
+    for (const { failed } of this.awaitingEnd.splice(0)) failed(stopped(this.parts))
   }
 
   private stopTimer(): void {

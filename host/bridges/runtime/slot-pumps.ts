@@ -31,10 +31,18 @@ export class SlotPumps implements PumpOwner, EmitterOwner {
 
   // Opening
 
-  /** @throws SpqrError that says which component, and which of its settings, cannot be */
-  async openSource(spec: BridgeSourceSpec, kept: CheckpointMeta['sources'][string] | undefined): Promise<SourcePump> {
+  /**
+   * @param isNew the pipeline is being created
+   * @throws SpqrError that says which component, and which of its settings, cannot be
+   */
+  async openSource(
+    spec: BridgeSourceSpec,
+    kept: CheckpointMeta['sources'][string] | undefined,
+    isNew = false,
+  ): Promise<SourcePump> {
     const { parts } = this
     const context = this.contextOf(spec, null)
+    context.isNew = isNew
     const source = createSource(spec, context)
     const rate = { cells: parts.context.quota, tenant: parts.spec.tenantIndex }
     const isOnce = parts.spec.delivery === 'at-most-once'

@@ -51,7 +51,8 @@ export class Slot {
     await this.checkpoints.abortStaged()
     const opened = await Promise.allSettled([
       ...spec.sources.map(async (source) => {
-        parts.sources.set(source.component, await pumps.openSource(source, from?.meta.sources[source.component]))
+        const kept = from?.meta.sources[source.component]
+        parts.sources.set(source.component, await pumps.openSource(source, kept, spec.fresh))
       }),
       ...spec.emitters
         .filter((emitter) => emitter.channel >= 0)
