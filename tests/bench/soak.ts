@@ -10,7 +10,7 @@ const SAMPLE_MS = 1_000
 /** Memory may be so much more in the last quarter than in the second; the garbage of a young heap comes and goes. */
 const GROWTH_MAX = 0.05
 const GROWTH_BYTES_MAX = 24 << 20
-const END_MS_MAX = 60_000
+const SETTLE_MS_MAX = 60_000
 const ID = 'soak'
 
 export async function run(): Promise<Row[]> {
@@ -18,48 +18,56 @@ export async function run(): Promise<Row[]> {
   try {
     const most = await highestRate(server)
     const rate = Math.round(most * SHARE)
-    const records = Math.round(rate * MINUTES * 60)
-    await server.api('POST', '/v1/pipelines', document(ID, rate, records))
+    await server.api('POST', '/v1/pipelines', document(ID, rate))
     const resident: number[] = []
     const cpu = server.cpuSeconds()
     const started = performance.now()
-    for (let last = started; ; ) {
+    while (performance.now() - started < MINUTES * 60_000) {
       await new Promise((done) => setTimeout(done, SAMPLE_MS))
       resident.push(server.residentBytes())
       const { state } = await server.api<{ state: string }>('GET', `/v1/pipelines/${ID}`)
-      if (state === 'completed') break
       if (state !== 'running') throw new Error(`the pipeline is ${state}`)
-      last = performance.now()
-      if (last - started > MINUTES * 60_000 + END_MS_MAX) throw new Error('the pipeline does not keep up')
     }
     const took = (performance.now() - started) / 1000
     const cores = (server.cpuSeconds() - cpu) / took
-    const stats = await server.stats(ID)
+    // By the clock, not by a number of records: a machine that others slow down ends in time too.
+    await server.api('POST', `/v1/pipelines/${ID}/pause`)
+    const stats = await settled(server)
+    const records = stats.in!.recordsOut
     const lost = records - stats.sum!.recordsIn
     if (lost !== 0) throw new Error(`${lost} of ${records} records were lost`)
     const quarter = Math.max(1, resident.length >> 2)
     const [early, late] = [median(resident.slice(quarter, 2 * quarter)), median(resident.slice(-quarter))]
     return [
       {
-        name: `${took.toFixed(0)} s at ${(rate / 1e6).toFixed(2)} M records/s: resident in the last quarter`,
+        name: `${took.toFixed(0)} s at ${(records / took / 1e6).toFixed(2)} M records/s: resident in the last quarter`,
         value: late / 2 ** 20,
         unit: 'MiB',
         baseline: { name: 'in the second quarter', value: early / 2 ** 20 },
         ratio: early / late,
         bar: 'flat',
         met: late <= early * (1 + GROWTH_MAX) || late - early <= GROWTH_BYTES_MAX,
-        note: `${cores.toFixed(2)} cores; the most was ${(most / 1e6).toFixed(2)} M/s`,
+        note: `${cores.toFixed(2)} cores; asked for ${(rate / 1e6).toFixed(2)} M/s, the most was ${(most / 1e6).toFixed(2)} M/s`,
       },
       {
         name: `records lost of ${records}`,
         value: lost + stats.in!.errors + stats.keep!.errors + stats.sum!.errors,
         unit: 'records',
         bar: '0',
-        met: lost === 0 && stats.sum!.errors === 0,
+        met: records > 0 && lost === 0 && stats.sum!.errors === 0,
       },
     ]
   } finally {
     await server.stop()
+  }
+}
+
+/** The stats once all that the source has sent is counted at the end, or as they are when that does not happen. */
+async function settled(server: Server): Promise<Awaited<ReturnType<Server['stats']>>> {
+  for (const end = performance.now() + SETTLE_MS_MAX; ; ) {
+    const stats = await server.stats(ID)
+    if (stats.in!.recordsOut === stats.sum!.recordsIn || performance.now() > end) return stats
+    await new Promise((done) => setTimeout(done, SAMPLE_MS))
   }
 }
 
@@ -75,7 +83,7 @@ async function highestRate(server: Server): Promise<number> {
   return rate
 }
 
-function document(id: string, recordsPerSecond?: number, count?: number): unknown {
+function document(id: string, recordsPerSecond?: number): unknown {
   const template = {
     id: { $seq: 1 },
     user: { id: { $int: [1, 5000] }, country: { $pick: ['de', 'fr', 'us', 'jp'] } },
@@ -86,7 +94,7 @@ function document(id: string, recordsPerSecond?: number, count?: number): unknow
   return {
     id,
     components: [
-      { id: 'in', source: 'generator', settings: { template, seed: 1, recordsPerSecond, count } },
+      { id: 'in', source: 'generator', settings: { template, seed: 1, recordsPerSecond } },
       { id: 'keep', operator: 'json-filter@1', from: 'in', settings: { where: [{ path: 'action', exists: true }] } },
       {
         id: 'sum',
