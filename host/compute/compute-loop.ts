@@ -16,6 +16,7 @@ import { Sink } from './sink.ts'
 import { makeSpare } from './spare-instances.ts'
 import type { Status } from './status.ts'
 import { Timers } from './timers.ts'
+import { Trials } from './trials.ts'
 
 /** A pipeline's turn, ms: short enough that its neighbours hardly notice. */
 const SLICE_MS = 1
@@ -55,6 +56,7 @@ export class ComputeLoop {
   private readonly bell: DoorbellOwner
   private readonly timers = new Timers()
   private readonly slabs = new Slabs()
+  private readonly trials = new Trials()
   private readonly modules = new Map<string, Module>()
   private readonly pipelines = new Map<number, Pipeline>()
   private readonly listeners: (Listener | undefined)[] = []
@@ -132,6 +134,7 @@ export class ComputeLoop {
     for (const { port } of this.bridges) {
       for (let m = receiveMessageOnPort(port); m; m = receiveMessageOnPort(port)) this.fromBridge(m.message)
     }
+    this.trials.take()
     const control = this.setup.control
     for (let m = receiveMessageOnPort(control); m; m = receiveMessageOnPort(control)) this.fromControl(m.message)
   }
@@ -156,6 +159,9 @@ export class ComputeLoop {
         return
       case 'module':
         this.modules.set(message.digest, message)
+        return
+      case 'trials':
+        this.trials.connect(message.port)
         return
       case 'source-map': {
         const module = this.modules.get(message.digest)
@@ -246,6 +252,7 @@ export class ComputeLoop {
     const context: PipelineContext = {
       timers: this.timers,
       slabs: this.slabs,
+      trials: this.trials,
       module: (digest) => {
         const module = this.modules.get(digest)
         if (!module) throw new SpqrError('INTERNAL', `the module ${digest} is not on this worker`)
@@ -264,6 +271,7 @@ export class ComputeLoop {
         this.listeners[channel] = undefined
       },
       signal: (channel) => bell.signal(channel),
+      tookFuel: (tenantIndex, fuel) => this.setup.quota.tookFuel(tenantIndex, fuel),
       toBridge: (message: ComputeToBridge, transfer = []) => port.postMessage(message, transfer),
       toControl: (message: FromCompute, transfer = []) => this.setup.control.postMessage(message, transfer),
     }

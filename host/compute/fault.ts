@@ -20,6 +20,10 @@ export class GuestAbort extends Error {
   }
 }
 
+export function outputExceeded(limit: number): GuestAbort {
+  return new GuestAbort('OUTPUT_EXCEEDED', `the operator emitted more than ${limit} bytes in one call`)
+}
+
 export interface GuestState {
   fuelLeft: number
   /** The depth counter of admission was above its limit. */

@@ -49,15 +49,25 @@ export interface LoadedModule {
 }
 
 export interface InstanceLimits {
-  /** Fuel of one call with many records, about 5 ms. */
+  /** Fuel of one call with many records. */
   fuelPerCall: number
   /** Fuel of a call with one record. */
   fuelPerRecord: number
-  /** Fuel of a flush, a configuration, a watermark: they go over the whole state. */
+  /** Fuel of a flush or a watermark: they go over the whole state. */
   fuelPerFlush: number
+  /** Fuel of the start, of a configuration, of making regions. */
+  fuelPerSetup: number
   outputBytesPerRecord: number
   /** Linear memory; may be less than what the module itself is bound to. */
   memoryBytes: number
+}
+
+/** All that a call needs to go on from, between two calls. */
+export interface InstanceState {
+  memory: Uint8Array
+  globals: (number | bigint)[]
+  mailbox: number
+  seed: number
 }
 
 /** What an instance needs of its node. */
@@ -155,7 +165,7 @@ export class Instance {
 
   /** Runs the module's own top level, makes the regions. @returns false: `fault` says why */
   start(): boolean {
-    return this.guarded(this.limits.fuelPerFlush, () => {
+    return this.guarded(this.limits.fuelPerSetup, () => {
       this.exports.spqr_start?.()
       if (this.exports.spqr_abi() !== ABI_VERSION) throw new GuestAbort('OPERATOR_TRAP', 'another ABI version')
       this.allocate(REGION_BYTES_IDLE)
@@ -171,7 +181,7 @@ export class Instance {
     if (!this.prepareRegions(settings.length)) return -2
     if (this.configured) this.takeSnapshot()
     this.bytes.set(settings, this.input)
-    const change = this.run(CALL_CONFIGURE, settings.length, this.limits.fuelPerFlush)
+    const change = this.run(CALL_CONFIGURE, settings.length, this.limits.fuelPerSetup)
     if (change < 0) {
       if (this.configured) this.restoreSnapshot()
       return change
@@ -298,6 +308,31 @@ export class Instance {
     this.forget()
   }
 
+  /** Gives its state away, for a call that is made elsewhere; it keeps what it has. @returns null: `fault` says why */
+  lend(): InstanceState | null {
+    if (!this.wake()) return null
+    if (this.snapshot === null || this.log.count > 0) this.takeSnapshot()
+    const { snapshot, mailbox, seed } = this
+    this.calledMs = performance.now()
+    // The next call takes another.
+    this.forget()
+    return { memory: snapshot!, globals: [...this.snapshotGlobals], mailbox, seed }
+  }
+
+  /** Goes on from where a call elsewhere led to. @throws RangeError: no room, GuestAbort: regions outside of the memory */
+  adopt(state: InstanceState): void {
+    if (!this.wake()) throw new RangeError(this.fault!.message)
+    this.fit(state.memory.length)
+    this.bytes.set(state.memory)
+    for (let i = 0; i < this.globals.length; i++) this.globals[i]!.value = state.globals[i]!
+    this.mailbox = state.mailbox
+    this.seed = state.seed
+    this.configured = true
+    this.calledMs = performance.now()
+    this.readRegions()
+    this.forget()
+  }
+
   /** Keeps of an idle instance only what differs from one that has only started; the next call wakes it. Between calls only. */
   rest(): void {
     if (this.resting !== null || !this.configured || this.memoryBytes > REST_BYTES_MAX) return
@@ -389,7 +424,7 @@ export class Instance {
     if (wanted <= this.inputCapacity) return true
     // A guest that faults in the middle of it is put back as well.
     if (this.configured && this.snapshot === null) this.takeSnapshot()
-    if (!this.guarded(this.limits.fuelPerFlush, () => this.allocate(wanted))) {
+    if (!this.guarded(this.limits.fuelPerSetup, () => this.allocate(wanted))) {
       if (this.snapshot !== null && !this.replaying) this.rollBack()
       return false
     }

@@ -104,6 +104,8 @@ export type ToCompute =
       depthLimit: number
       trace: TraceInfo
     }
+  /** Where calls go that do not end within their slice; said again, there is another thread. */
+  | { type: 'trials'; port: MessagePortLike }
   | { type: 'source-map'; digest: string; sourceMap: string }
   | { type: 'slab'; index: number; memory: SharedArrayBuffer }
   | {

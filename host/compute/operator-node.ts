@@ -31,16 +31,22 @@ import {
   RECORDS_IN,
   RECORDS_OUT,
 } from './counters.ts'
-import { type Fault, GuestAbort } from './fault.ts'
+import { type Fault, GuestAbort, outputExceeded } from './fault.ts'
 import { FaultShare } from './fault-share.ts'
 import { type Input, takeInput } from './input.ts'
 import { Instance, type InstanceLimits, type InstanceOwner, type LoadedModule } from './instance.ts'
 import type { Image, OperatorSpec } from './messages.ts'
 import { Stage } from './output.ts'
 import type { Timer, Timers } from './timers.ts'
+import type { TrialCall, Verdict } from './trial.ts'
 
-/** About 5 ms of guest code. */
-const FUEL_PER_CALL = 100_000_000
+/**
+ * One slice, half a millisecond of optimised guest code, of what was never run before 2 to 5: longer no call holds up the other
+ * pipelines of the worker. One that does not come back within it is undone, and made elsewhere with its whole budget.
+ */
+const SLICE_FUEL = 8_000_000
+/** Of a flush, which goes over the whole state: sending that elsewhere and back is not done for less. */
+const FLUSH_SLICE_FUEL = 20_000_000
 /** The counter of fuel has 32 bits. */
 const FUEL_MAX = 0x7fffffff
 /** What goes over the whole state may take longer, by this factor. */
@@ -66,6 +72,11 @@ export interface NodeOwner {
   readonly timers: Timers
   /** The node has something to do that no record announces. */
   wake(): void
+  /** There is a thread for calls that do not end within a slice; else they have their whole budget here. */
+  readonly hasTrials: boolean
+  /** Has the call made elsewhere; `judged` is told what came of it. @returns its number */
+  startTrial(node: OperatorNode, call: Omit<TrialCall, 'tenant' | 'pipeline'>): number
+  cancelTrial(trial: number): void
   barrierPassed(node: OperatorNode, epoch: number, image: Image | null): void
   deadLetter(node: OperatorNode, fault: Fault, input: Uint8Array, at: number): void
   failed(node: OperatorNode, fault: Fault): void
@@ -91,6 +102,8 @@ export class OperatorNode implements InstanceOwner {
   readonly inputs: Input[]
   readonly counters: Counters
   readonly instance: Instance
+  /** Whole budgets; the instance has a slice of them where there are trials. */
+  private readonly limits: InstanceLimits
   /** Number of the last record that left. */
   sequence = 0
   /** All inputs have ended, and it has flushed. */
@@ -108,7 +121,17 @@ export class OperatorNode implements InstanceOwner {
   /** Of the barrier that some inputs have seen. */
   private barrierEpoch = 0
   /** Less than usual where the guest has no room for more. */
+  private batchBytesMax = BATCH_BYTES
+  /** Less than that while batches do not end within a slice. */
   private batchBytes = BATCH_BYTES
+  /** What is made elsewhere, a flush where there is no part: until it is judged the node does nothing. */
+  private trial: { number: number; part: Salvage | null } | null = null
+  /** The last record needed more than a slice: the next one is not even begun here. */
+  private heavy = false
+  /** So did the last flush. */
+  private heavyFlush = false
+  /** Its inputs have ended, it flushes for the last time: the epoch of the end, else -1. */
+  private endEpoch = -1
   private fuelTold = 0
   private busyTold = 0
   private logSecond = 0
@@ -125,25 +148,28 @@ export class OperatorNode implements InstanceOwner {
    * @param replaced the node whose place it takes: it goes on at the same records, with a state of its own
    */
   constructor(spec: OperatorSpec, loaded: LoadedModule, counters: Counters, owner: NodeOwner, replaced?: OperatorNode) {
+    replaced?.recall()
     this.stage = replaced?.stage ?? new Stage()
     this.inputs = replaced?.inputs ?? []
     this.salvage = replaced?.salvage ?? []
     this.sequence = replaced?.sequence ?? 0
     this.ended = replaced?.ended ?? false
+    this.endEpoch = replaced?.endEpoch ?? -1
+    this.flushDue = this.endEpoch >= 0
     this.component = spec.component
     this.spec = spec
     this.loaded = loaded
     this.counters = counters
     this.owner = owner
     this.faults = new FaultShare()
-    const limits: InstanceLimits = {
-      fuelPerCall: FUEL_PER_CALL,
-      fuelPerRecord: Math.min(FUEL_MAX, spec.limits.fuelPerRecord),
-      fuelPerFlush: Math.min(FUEL_MAX, spec.limits.fuelPerRecord * FLUSH_FACTOR),
-      outputBytesPerRecord: spec.limits.outputBytesPerRecord,
-      memoryBytes: spec.limits.memoryBytes,
+    this.limits = limitsOf(spec)
+    const { fuelPerRecord, fuelPerFlush } = this.limits
+    const slices: InstanceLimits = {
+      ...this.limits,
+      fuelPerRecord: Math.min(SLICE_FUEL, fuelPerRecord),
+      fuelPerFlush: Math.min(FLUSH_SLICE_FUEL, fuelPerFlush),
     }
-    this.instance = new Instance(loaded, limits, this)
+    this.instance = new Instance(loaded, owner.hasTrials ? slices : this.limits, this)
   }
 
   /** Starts the instance, from an image where there is one. @returns the fault that refuses it */
@@ -166,6 +192,7 @@ export class OperatorNode implements InstanceOwner {
 
   /** New settings, from the next record on. @returns whether they reset the state; null: refused, `instance.fault` says why */
   configure(spec: OperatorSpec): boolean | null {
+    this.recall()
     const change = this.instance.configure(textEncoder.encode(spec.settings))
     if (change < 0) return null
     return change === CHANGE_RESET
@@ -188,6 +215,7 @@ export class OperatorNode implements InstanceOwner {
   }
 
   stop(): void {
+    this.recall()
     this.cancelTimer()
     if (this.restTimer) this.owner.timers.cancel(this.restTimer)
     this.restTimer = null
@@ -195,7 +223,7 @@ export class OperatorNode implements InstanceOwner {
 
   /** Does the next piece of work. @returns false: there is none that can be done now // hot */
   step(): boolean {
-    if (!this.stage.empty || this.ended || this.owner.lettersFull) return false
+    if (!this.stage.empty || this.ended || this.trial !== null || this.owner.lettersFull) return false
     if (this.salvage.length > 0) {
       this.salvageNext()
       return true
@@ -203,7 +231,6 @@ export class OperatorNode implements InstanceOwner {
     if (this.flushDue || (this.timeIsUp && !this.owner.paused)) {
       this.flushDue = this.timeIsUp = false
       this.flush()
-      if (this.spec.emitWhen && 'everyMs' in this.spec.emitWhen) this.rearm()
       return true
     }
     const inputs = this.inputs
@@ -254,8 +281,7 @@ export class OperatorNode implements InstanceOwner {
   emitted(bytes: Uint8Array, from: number, to: number): void {
     const stage = this.stage
     if (stage.stagedBytes + (to - from) > this.spec.limits.outputBytesPerRecord) {
-      const limit = this.spec.limits.outputBytesPerRecord
-      throw new GuestAbort('OUTPUT_EXCEEDED', `the operator emitted more than ${limit} bytes in one call`)
+      throw outputExceeded(this.spec.limits.outputBytesPerRecord)
     }
     const start = stage.reserve(to - from)
     stage.bytes.set(bytes.subarray(from, to), start)
@@ -328,7 +354,8 @@ export class OperatorNode implements InstanceOwner {
 
   private takeBatch(input: Input): void {
     const emitWhen = this.spec.emitWhen
-    const recordsMax = emitWhen && 'records' in emitWhen ? Math.max(1, emitWhen.records - this.sinceFlush) : 1 << 30
+    const untilFlush = emitWhen && 'records' in emitWhen ? Math.max(1, emitWhen.records - this.sinceFlush) : 1 << 30
+    const recordsMax = this.heavy ? 1 : untilFlush
     const since = input.output.since()
     const { bytes, words } = input.output
     takeInput(bytes, words, run.from, run.to, input, this.batchBytes, recordsMax, taken)
@@ -337,11 +364,15 @@ export class OperatorNode implements InstanceOwner {
       input.output.advance(input, taken.span)
       return
     }
+    if (this.heavy) {
+      this.takeHeavy(input, bytes, words)
+      return
+    }
     this.begin()
     let at = this.instance.inputFor(taken.bytes)
     if (at < 0 && taken.records > 1) {
       // A guest with little memory gets its records one by one.
-      this.batchBytes = 1
+      this.batchBytes = this.batchBytesMax = 1
       takeInput(bytes, words, run.from, run.to, input, this.batchBytes, recordsMax, taken)
       at = this.instance.inputFor(taken.bytes)
     }
@@ -355,9 +386,11 @@ export class OperatorNode implements InstanceOwner {
     this.instance.wantsFlush = false
     // A record that comes alone has the budget of a record, not that of a slice.
     this.instance.alone = taken.records === 1
+    const fuelBefore = this.instance.fuelUsed
     const consumed = this.instance.process(taken.bytes)
     this.instance.alone = false
     if (consumed < 0) {
+      if (this.instance.fault!.code === 'FUEL_EXHAUSTED') this.batchBytes = Math.max(1, taken.bytes >> 1)
       values[RECORDS_IN]! += taken.records
       values[BYTES_IN]! += taken.bytes
       this.sinceFlush += taken.records
@@ -365,6 +398,9 @@ export class OperatorNode implements InstanceOwner {
       input.output.advance(input, taken.span)
       this.account()
       return
+    }
+    if (this.batchBytes < this.batchBytesMax && this.instance.fuelUsed - fuelBefore < SLICE_FUEL / 4) {
+      this.batchBytes = Math.min(this.batchBytesMax, this.batchBytes * 2)
     }
     let records = taken.records
     let span = taken.span
@@ -378,6 +414,18 @@ export class OperatorNode implements InstanceOwner {
     const rejected = this.finish(since, records, consumed)
     input.output.advance(input, span)
     this.afterRecords(records, records - rejected)
+  }
+
+  /** A record that is not begun here: it waits as what is left of a batch does. */
+  private takeHeavy(input: Input, bytes: Uint8Array, words: Int32Array): void {
+    const record = new Uint8Array(taken.bytes)
+    input.gather(bytes, words, run.from, run.from + taken.span, record, 0)
+    this.counters.values[RECORDS_IN]! += 1
+    this.counters.values[BYTES_IN]! += taken.bytes
+    this.sinceFlush += 1
+    this.salvage.push({ input: record, words: new Int32Array(record.buffer), from: 0, to: record.length })
+    input.output.advance(input, taken.span)
+    this.salvageNext()
   }
 
   /** A record that the guest has no room for. */
@@ -466,6 +514,11 @@ export class OperatorNode implements InstanceOwner {
     const { words, from, to } = part
     const first = words[from >> 2]!
     if (from + first >= to) {
+      if (fault.code === 'FUEL_EXHAUSTED' && this.tryElsewhere(part)) {
+        // Nor is the slice billed: what a record costs does not depend on where it was begun.
+        this.instance.fuelUsed -= this.instance.limits.fuelPerRecord
+        return
+      }
       this.poison(fault, part.input, from)
       // It counts for `emitWhen: {records}` all the same.
       this.afterRecords(0, 0)
@@ -492,6 +545,8 @@ export class OperatorNode implements InstanceOwner {
     const part = this.salvage.pop()!
     const bytes = part.to - part.from
     const instance = this.instance
+    const isAlone = part.from + part.words[part.from >> 2]! >= part.to
+    if (this.heavy && isAlone && this.tryElsewhere(part)) return
     const at = instance.inputFor(bytes)
     if (at < 0) {
       this.poison(instance.fault!, part.input, part.from)
@@ -502,7 +557,7 @@ export class OperatorNode implements InstanceOwner {
     this.begin()
     instance.wantsFlush = false
     instance.bytes.set(part.input.subarray(part.from, part.to), at)
-    instance.alone = part.from + part.words[part.from >> 2]! >= part.to
+    instance.alone = isAlone
     const consumed = instance.process(bytes)
     instance.alone = false
     if (consumed < 0) {
@@ -532,24 +587,116 @@ export class OperatorNode implements InstanceOwner {
     if (onError.do === 'stop' || this.faults.failed(onError.stopAbove)) this.owner.failed(this, fault)
   }
 
+  // Trials
+
+  /** Has a record, or without one a flush, made elsewhere. @returns false: its whole budget was no more than a slice */
+  private tryElsewhere(part: Salvage | null): boolean {
+    const { instance, limits, owner } = this
+    const { limits: slices } = instance
+    const isWhole = part ? limits.fuelPerRecord <= slices.fuelPerRecord : limits.fuelPerFlush <= slices.fuelPerFlush
+    if (!owner.hasTrials || isWhole) return false
+    const state = instance.lend()
+    if (state === null) return false
+    const number = owner.startTrial(this, {
+      loaded: this.loaded,
+      limits,
+      portsLow: this.portsLow,
+      portsHigh: this.portsHigh,
+      state,
+      input: part ? part.input.slice(part.from, part.to) : NO_INPUT,
+    })
+    this.trial = { number, part }
+    return true
+  }
+
+  /** What was made elsewhere has not been: it is begun again. */
+  recall(): void {
+    if (this.trial === null) return
+    const { number, part } = this.trial
+    this.trial = null
+    this.owner.cancelTrial(number)
+    if (part) this.salvage.push(part)
+    else this.flushDue = true
+  }
+
+  /** What came of the call that was made elsewhere. @throws where the state that it led to is none */
+  judged(verdict: Verdict): void {
+    const { part } = this.trial!
+    this.trial = null
+    this.instance.fuelUsed += verdict.fuelUsed
+    this.instance.busyMs += verdict.busyMs
+    for (const { level, text } of verdict.logs) this.logged(level, text)
+    this.logLines += verdict.logsDropped
+    const { fault } = verdict
+    const isHeavy = fault ? fault.code === 'FUEL_EXHAUSTED' : verdict.fuelUsed > (part ? SLICE_FUEL : FLUSH_SLICE_FUEL)
+    if (part) this.heavy = isHeavy
+    else this.heavyFlush = isHeavy
+    this.begin()
+    const faultHere = fault ?? this.take(verdict)
+    if (faultHere) {
+      this.stage.discard()
+      this.account()
+      if (part) {
+        this.poison(faultHere, part.input, part.from)
+        this.afterRecords(0, 0)
+      } else this.flushFaulted(faultHere)
+    } else if (part) {
+      const rejected = verdict.rejected !== null
+      if (rejected)
+        this.poison({ code: 'INVALID_RECORD', message: verdict.rejected!, stack: '' }, part.input, part.from)
+      this.finish(clockUs(), 0, 0)
+      this.afterRecords(0, rejected ? 0 : 1)
+    } else this.flushed()
+  }
+
+  /** Stages what the call emitted, and goes on from where it led to. @returns why it emitted nothing that can be passed on */
+  private take({ state, output, wantsFlush }: Verdict): Fault | null {
+    try {
+      if (output.length > 0) this.emitted(output, 0, output.length)
+    } catch (thrown) {
+      if (!(thrown instanceof GuestAbort)) throw thrown
+      return { code: thrown.code, message: thrown.message, stack: '' }
+    }
+    this.instance.adopt(state!)
+    this.instance.wantsFlush = wantsFlush
+    return null
+  }
+
   // Flush, barriers, ends
 
   private flush(): void {
+    const { instance } = this
     this.sinceFlush = 0
+    if (this.heavyFlush && this.tryElsewhere(null)) return
     this.begin()
-    const status = this.instance.flush()
-    if (status < 0) {
-      const fault = this.instance.fault!
-      this.stage.discard()
-      this.instance.undo()
-      this.counters.values[ERRORS]! += 1
-      this.flushFaults++
-      if (this.flushFaults >= FLUSH_FAULTS_MAX) this.owner.failed(this, fault)
-      else this.owner.fault(this, fault)
-    } else {
-      this.flushFaults = 0
-      this.finish(clockUs(), 0, 0)
+    if (instance.flush() >= 0) {
+      this.flushed()
+      return
     }
+    const fault = instance.fault!
+    this.stage.discard()
+    instance.undo()
+    if (fault.code === 'FUEL_EXHAUSTED' && this.tryElsewhere(null)) instance.fuelUsed -= instance.limits.fuelPerFlush
+    else this.flushFaulted(fault)
+  }
+
+  private flushed(): void {
+    this.flushFaults = 0
+    this.finish(clockUs(), 0, 0)
+    this.afterFlush()
+  }
+
+  private flushFaulted(fault: Fault): void {
+    this.counters.values[ERRORS]! += 1
+    this.flushFaults++
+    if (this.flushFaults >= FLUSH_FAULTS_MAX) this.owner.failed(this, fault)
+    else this.owner.fault(this, fault)
+    this.afterFlush()
+  }
+
+  private afterFlush(): void {
+    if (this.endEpoch >= 0) this.ends()
+    else if (this.spec.emitWhen && 'everyMs' in this.spec.emitWhen) this.rearm()
   }
 
   private takeControl(input: Input, kind: number): void {
@@ -577,7 +724,14 @@ export class OperatorNode implements InstanceOwner {
 
   private end(epoch: number): void {
     this.cancelTimer()
+    this.endEpoch = epoch
     this.flush()
+  }
+
+  /** It has flushed for the last time. */
+  private ends(): void {
+    const epoch = this.endEpoch
+    this.endEpoch = -1
     this.ended = true
     this.owner.barrierPassed(this, epoch, this.image())
     this.stage.publishControl(KIND_END, epoch)
@@ -617,7 +771,20 @@ export class OperatorNode implements InstanceOwner {
   }
 }
 
+const NO_INPUT = new Uint8Array(0)
 const NO_VALUE = 0xffffffff
+
+function limitsOf({ limits }: OperatorSpec): InstanceLimits {
+  const fuelPerFlush = Math.min(FUEL_MAX, limits.fuelPerRecord * FLUSH_FACTOR)
+  return {
+    fuelPerCall: SLICE_FUEL,
+    fuelPerRecord: Math.min(FUEL_MAX, limits.fuelPerRecord),
+    fuelPerFlush,
+    fuelPerSetup: fuelPerFlush,
+    outputBytesPerRecord: limits.outputBytesPerRecord,
+    memoryBytes: limits.memoryBytes,
+  }
+}
 
 /** Whether `length` bytes are a run of {u32 nameBytes, name, u32 valueBytes or none, value} and nothing else. */
 function headersAreWhole(bytes: Uint8Array, from: number, length: number): boolean {

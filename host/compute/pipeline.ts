@@ -26,11 +26,14 @@ import { type Output, RingOutput, Stage } from './output.ts'
 import { Sink, type SinkOwner } from './sink.ts'
 import { Tap } from './tap.ts'
 import type { Timers } from './timers.ts'
+import type { TrialCall, Verdict } from './trial.ts'
+import type { Trials } from './trials.ts'
 
 /** What a pipeline needs of its worker. */
 export interface PipelineContext {
   readonly timers: Timers
   readonly slabs: Slabs
+  readonly trials: Trials
   module(digest: string): LoadedModule & { trace: TraceInfo }
   /** Puts the pipeline among those that have something to do. */
   wake(pipeline: Pipeline): void
@@ -38,6 +41,8 @@ export interface PipelineContext {
   listen(channel: number, pipeline: Pipeline, end: RingOutput | Sink): void
   unlisten(channel: number): void
   signal(channel: number): void
+  /** Fuel that was used elsewhere for the tenant. */
+  tookFuel(tenantIndex: number, fuel: number): void
   toBridge(message: ComputeToBridge, transfer?: ArrayBuffer[]): void
   toControl(message: FromCompute, transfer?: ArrayBuffer[]): void
 }
@@ -242,6 +247,35 @@ export class Pipeline implements NodeOwner, SinkOwner {
     this.letters.bytes.set(record.bytes.subarray(0, record.length), start)
     this.letters.grow(record.length)
     this.letters.publish(clockUs())
+  }
+
+  get hasTrials(): boolean {
+    return this.context.trials.open
+  }
+
+  startTrial(node: OperatorNode, call: Omit<TrialCall, 'tenant' | 'pipeline'>): number {
+    const { key: pipeline } = this
+    const { tenantIndex: tenant } = this.graph
+    const judged = (verdict: Verdict): void => {
+      this.context.tookFuel(tenant, verdict.fuelUsed)
+      // What comes after the failure belongs to no epoch.
+      if (this.failing) return
+      try {
+        node.judged(verdict)
+      } catch (thrown) {
+        this.crashed(thrown)
+      }
+      this.context.wake(this)
+    }
+    const lost = (): void => {
+      node.recall()
+      this.context.wake(this)
+    }
+    return this.context.trials.start({ judged, lost }, { ...call, tenant, pipeline })
+  }
+
+  cancelTrial(trial: number): void {
+    this.context.trials.cancel(trial)
   }
 
   failed(node: OperatorNode, fault: Fault): void {

@@ -11,9 +11,11 @@ const PIPELINE = 2
 const BUSY = 3
 const WORDS = 3
 export const WORKERS_MAX = 64
+/** The trial thread's number among the workers. */
+export const TRIALS = WORKERS_MAX
 
 export function makeStatus(): SharedArrayBuffer {
-  return new SharedArrayBuffer(4 * (1 + WORDS * WORKERS_MAX))
+  return new SharedArrayBuffer(4 * (1 + WORDS * (WORKERS_MAX + 1)))
 }
 
 export class Status {

@@ -125,6 +125,7 @@ export class Host implements PipelineOwner {
         this.readers.outsLost()
         void this.restartAll(() => true)
       },
+      onTrialsReplaced: (culprit, stuck) => this.blame(this.byKey.get(culprit), stuck),
       onBroken: (error) => broken(error),
       onProcessEnded: (worker, culprit, why, next) => void this.processEnded(worker, culprit, why, next),
       greetings: () => this.modules.messages(),
@@ -573,18 +574,21 @@ export class Host implements PipelineOwner {
 
   private async computeReplaced(worker: number, culprit: number, stuck: boolean): Promise<void> {
     const suspect = this.byKey.get(culprit)
-    const now = performance.now()
-    if (suspect && suspect.compute === worker) {
-      // A thread that died may have died of anything; of the same pipeline twice it did not by chance.
-      const again = suspect.crashedAtMs !== undefined && now - suspect.crashedAtMs < CRASHES_APART_MS
-      suspect.crashedAtMs = now
-      if (stuck || again) {
-        suspect.lost()
-        const what = stuck ? 'did not come back' : 'ended its worker twice'
-        suspect.failed('', { code: 'OPERATOR_TRAP', message: `An operator ${what}; the worker was replaced` })
-      }
-    }
+    if (suspect?.compute === worker) this.blame(suspect, stuck)
     await this.restartAll((pipeline) => pipeline.compute === worker)
+  }
+
+  /** A thread ended while it worked for this pipeline. */
+  private blame(suspect: PipelineControl | undefined, stuck: boolean): void {
+    if (!suspect) return
+    const now = performance.now()
+    // A thread that died may have died of anything; of the same pipeline twice it did not by chance.
+    const again = suspect.crashedAtMs !== undefined && now - suspect.crashedAtMs < CRASHES_APART_MS
+    suspect.crashedAtMs = now
+    if (!stuck && !again) return
+    suspect.lost()
+    const what = stuck ? 'did not come back' : 'ended its worker twice'
+    suspect.failed('', { code: 'OPERATOR_TRAP', message: `An operator ${what}; the worker was replaced` })
   }
 
   /** Starts again, from their checkpoints, what ran on a thread that died. */

@@ -7,7 +7,8 @@ import type { SpqrError } from '../../schemas/errors.ts'
 import type { FromBridge, ToBridge } from '../bridges/runtime/messages.ts'
 import { makeSlab, SLAB_BLOCKS, Slabs } from '../compute/counters.ts'
 import type { FromCompute, ToCompute } from '../compute/messages.ts'
-import { makeStatus, Status } from '../compute/status.ts'
+import { makeStatus, Status, TRIALS } from '../compute/status.ts'
+import type { TrialsMessage } from '../compute/trial.ts'
 import type { PermissionsMessage } from '../permissions/permissions.ts'
 import { Doorbell, makeDoorbell } from '../ring/doorbell.ts'
 import type { TransportAddress } from '../transport/connect.ts'
@@ -33,6 +34,8 @@ export interface WorkersOptions {
    */
   onComputeReplaced: (worker: number, culprit: number, stuck: boolean) => void
   onBridgeReplaced: () => void
+  /** The trial thread died and another stands in its place; operators ask it again. Else as `onComputeReplaced`. */
+  onTrialsReplaced: (culprit: number, stuck: boolean) => void
   /** The process of a tenant ended; `next` says whether another stands in its place. */
   onProcessEnded: (worker: number, culprit: number, why: string, next: boolean) => void
   /** A thread cannot even start. */
@@ -44,6 +47,8 @@ export interface WorkersOptions {
 const WATCH_MS = 500
 /** A compute worker that sleeps wakes at least every second; one that has not moved for so long is stuck. */
 const STUCK_MS = 4000
+/** A flush may have two seconds of a core's time, and others come first. */
+const TRIAL_STUCK_MS = 20_000
 /** Of a tenant's process. Its threads and ours do not see each other run: where one polls, it may take another's core. */
 const PROCESS_THREADS = 2
 /** A thread that ends so soon after it began will do so again: the host cannot go on. */
@@ -60,9 +65,10 @@ export class Workers {
   private readonly bells: SharedArrayBuffer[] = []
   private readonly slabMemories: SharedArrayBuffer[] = []
   private bridgeThread!: BridgeThread
+  private trials!: Thread<TrialsMessage, { type: never }>
   private readonly bridgeBell = makeDoorbell()
   private readonly seen: { heartbeat: number; at: number }[] = []
-  private readonly stuck = new Set<ComputeThread>()
+  private readonly stuck = new Set<object>()
   private readonly watch: NodeJS.Timeout
   private stopping = false
 
@@ -82,6 +88,7 @@ export class Workers {
     })
     this.startBridge()
     for (let worker = 0; worker < options.computeWorkers; worker++) this.startCompute(worker)
+    this.startTrials()
     this.watch = setInterval(() => this.look(), WATCH_MS)
     this.watch.unref()
   }
@@ -131,7 +138,7 @@ export class Workers {
     clearInterval(this.watch)
     await this.bridgeThread.ask({ type: 'stop' }).catch(() => undefined)
     await this.isolated.stop()
-    await Promise.all([this.bridgeThread.kill(), ...this.computes.map((thread) => thread.kill())])
+    await Promise.all([this.bridgeThread.kill(), this.trials.kill(), ...this.computes.map((thread) => thread.kill())])
   }
 
   private startBridge(): void {
@@ -186,6 +193,7 @@ export class Workers {
     for (const [index, memory] of this.slabMemories.entries()) thread.post({ type: 'slab', index, memory })
     for (const message of this.options.greetings()) thread.post(message)
     this.introduce(worker, thread, bell)
+    if (this.trials) this.introduceTrials(thread, bell)
     const born = Date.now()
     void thread.closed.then((cause) => {
       if (this.stopping) return
@@ -194,6 +202,35 @@ export class Workers {
       this.startCompute(worker)
       this.options.onComputeReplaced(worker, culprit, this.stuck.delete(thread))
     })
+  }
+
+  private startTrials(): void {
+    this.status.turn(TRIALS, -1)
+    const thread: Thread<TrialsMessage, { type: never }> = new Thread(
+      'trials',
+      new URL('../compute/trial.worker.js', import.meta.url),
+      { status: this.statusMemory },
+      [],
+      () => undefined,
+    )
+    this.trials = thread
+    this.seen[TRIALS] = { heartbeat: this.status.heartbeat(TRIALS), at: Date.now() }
+    for (const [worker, compute] of this.computes.entries()) this.introduceTrials(compute, this.bells[worker]!)
+    const born = Date.now()
+    void thread.closed.then((cause) => {
+      if (this.stopping) return
+      if (Date.now() - born < BORN_DEAD_MS) return this.options.onBroken(cause)
+      const culprit = this.status.pipeline(TRIALS)
+      this.options.onTrialsReplaced(culprit, this.stuck.delete(thread))
+      this.startTrials()
+    })
+  }
+
+  /** Gives a compute worker and the trial thread a port to each other. */
+  private introduceTrials(compute: ComputeThread, doorbell: SharedArrayBuffer): void {
+    const { port1, port2 } = new MessageChannel()
+    compute.post({ type: 'trials', port: port1 }, [port1])
+    this.trials.post({ type: 'compute', port: port2, doorbell }, [port2])
   }
 
   /** Gives a compute worker and the bridge worker a port and a doorbell to each other. */
@@ -207,14 +244,20 @@ export class Workers {
   private look(): void {
     const now = Date.now()
     this.computes.forEach((thread, worker) => {
-      const heartbeat = this.status.heartbeat(worker)
-      const seen = this.seen[worker]!
-      if (heartbeat !== seen.heartbeat) this.seen[worker] = { heartbeat, at: now }
-      else if (now - seen.at > STUCK_MS) {
-        this.seen[worker] = { heartbeat, at: now }
-        this.stuck.add(thread)
-        void thread.kill()
-      }
+      this.endIfStuck(thread, worker, now, STUCK_MS)
     })
+    // It does not wake while there is nothing to try.
+    if (this.status.pipeline(TRIALS) >= 0) this.endIfStuck(this.trials, TRIALS, now, TRIAL_STUCK_MS)
+  }
+
+  private endIfStuck(thread: { kill(): Promise<void> }, worker: number, now: number, afterMs: number): void {
+    const heartbeat = this.status.heartbeat(worker)
+    const seen = this.seen[worker]!
+    if (heartbeat !== seen.heartbeat) this.seen[worker] = { heartbeat, at: now }
+    else if (now - seen.at > afterMs) {
+      this.seen[worker] = { heartbeat, at: now }
+      this.stuck.add(thread)
+      void thread.kill()
+    }
   }
 }

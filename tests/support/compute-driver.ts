@@ -15,6 +15,7 @@ import { RingOutput } from '../../host/compute/output.ts'
 import { Pipeline, type PipelineContext } from '../../host/compute/pipeline.ts'
 import { Sink } from '../../host/compute/sink.ts'
 import { Timers } from '../../host/compute/timers.ts'
+import { Trials } from '../../host/compute/trials.ts'
 import {
   decodeRecord,
   KIND_BARRIER,
@@ -107,6 +108,9 @@ export function graphOf(
 export class ComputeDriver implements PipelineContext {
   readonly timers = new Timers()
   readonly slabs = new Slabs()
+  readonly trials: Trials
+  /** Fuel that was used on the trial thread. */
+  fuelTaken = 0
   readonly images: { epoch: number; image: Image }[] = []
   readonly sunk: { component: string; epoch: number; end: boolean }[] = []
   readonly events: FromCompute[] = []
@@ -119,7 +123,9 @@ export class ComputeDriver implements PipelineContext {
   private readonly emitters = new Map<number, EmitterEnd>()
   private readonly buffer = new RecordBuffer()
 
-  constructor(graph: GraphSpec, modules: TestModule[], images: Image[] = []) {
+  /** @param trials connected to a trial thread; else every call has its whole budget here */
+  constructor(graph: GraphSpec, modules: TestModule[], images: Image[] = [], trials = new Trials()) {
+    this.trials = trials
     this.slabs.add(0, makeSlab())
     this.modules = new Map(modules.map((module) => [module.digest, module]))
     this.pipeline = new Pipeline(1, graph, false, this)
@@ -143,6 +149,10 @@ export class ComputeDriver implements PipelineContext {
   }
 
   signal(): void {}
+
+  tookFuel(_: number, fuel: number): void {
+    this.fuelTaken += fuel
+  }
 
   toBridge(message: ComputeToBridge): void {
     if (message.type === 'ring') this.emitterAt(message.channel).reader.announced(message.memory)

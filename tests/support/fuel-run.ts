@@ -50,6 +50,7 @@ function fuelOf(loaded: ConstructorParameters<typeof Instance>[0], settings: unk
     fuelPerCall: 100_000_000,
     fuelPerRecord: 100_000_000,
     fuelPerFlush: 1_000_000_000,
+    fuelPerSetup: 1_000_000_000,
     outputBytesPerRecord: 16 << 20,
     memoryBytes: 64 << 20,
   }

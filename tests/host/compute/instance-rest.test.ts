@@ -12,6 +12,7 @@ const LIMITS: InstanceLimits = {
   fuelPerCall: 100_000_000,
   fuelPerRecord: 200_000_000,
   fuelPerFlush: 2_000_000_000,
+  fuelPerSetup: 2_000_000_000,
   memoryBytes: 16 << 20,
   outputBytesPerRecord: 1 << 24,
 }

@@ -15,6 +15,7 @@ const LIMITS: InstanceLimits = {
   fuelPerCall: 5_000_000,
   fuelPerRecord: 5_000_000,
   fuelPerFlush: 50_000_000,
+  fuelPerSetup: 50_000_000,
   outputBytesPerRecord: 1 << 20,
   memoryBytes: 16 << 20,
 }
