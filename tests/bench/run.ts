@@ -23,7 +23,7 @@ const BENCHES = [
   'neighbours',
 ]
 /** Run only by name: one takes as long as it is told to, the other needs a broker. */
-const ON_DEMAND = ['soak', 'kafka', 'kafka-pipeline']
+const ON_DEMAND = ['soak', 'kafka', 'kafka-pipeline', 'kafka-latency']
 const SIGNIFICANT = 3
 const WIDTHS = [44, 18, 28, 7, 26, 8, 34]
 
@@ -57,7 +57,7 @@ async function runAll(wanted: string[]): Promise<number> {
   const results: Record<string, Row[]> = {}
   const errors: Record<string, string> = {}
   // Kafka is one word for people: the transport alone, and a pipeline on it.
-  const named = wanted.flatMap((name) => (name === 'kafka' ? ['kafka', 'kafka-pipeline'] : [name]))
+  const named = wanted.flatMap((name) => (name === 'kafka' ? ['kafka', 'kafka-pipeline', 'kafka-latency'] : [name]))
   for (const name of named.length > 0 ? named : BENCHES) {
     const started = performance.now()
     const outcome = await runApart(name)
