@@ -12,9 +12,13 @@ const FULL_BYTES = 1 << 20
 /** Rests between appends. */
 const REST_MS_MIN = 1
 const REST_MS_MAX = 10
+/** From here on a batch keeps the memory that it was gathered in, and another one is used for the next. */
+const LARGE_BYTES = 32 << 10
 
 interface Batch {
+  /** The transport's until it settles; more may gather meanwhile, elsewhere. */
   frames: Uint8Array
+  memory: RecordBuffer | undefined
   records: number
   transaction: string | undefined
 }
@@ -26,7 +30,9 @@ export class TopicLane {
   /** The topic is the pipeline's own dead letters: made on its first write, and the end of the road. */
   readonly #isLetters: boolean
   readonly #onDelivered: () => void
-  readonly #gathering = new RecordBuffer(0)
+  #gathering = new RecordBuffer(0)
+  /** Used before, for the next large batch. */
+  #spare: RecordBuffer | undefined
   #transaction: string | undefined
   readonly #closed: Batch[] = []
   #isSending = false
@@ -102,6 +108,7 @@ export class TopicLane {
         this.#tookMs = this.#rests && batch.transaction === undefined ? this.#endedAt - began : 0
         if (this.#stopped) return
         this.waitingBytes -= batch.frames.length
+        this.#spare = batch.memory ?? this.#spare
         this.#flushes.delivered()
         this.#onDelivered()
         this.send()
@@ -128,11 +135,16 @@ export class TopicLane {
   }
 
   #close(): void {
-    const { length, records } = this.#gathering
+    const { length, records, bytes } = this.#gathering
     if (records === 0) return
-    // A copy of its own: it is the transport's until it settles, and more may gather meanwhile.
-    this.#closed.push({ frames: this.#gathering.bytes.slice(0, length), records, transaction: this.#transaction })
+    const memory = length < LARGE_BYTES ? undefined : this.#gathering
+    const frames = memory ? bytes.subarray(0, length) : bytes.slice(0, length)
+    this.#closed.push({ frames, memory, records, transaction: this.#transaction })
     this.#flushes.closed()
+    if (memory) {
+      this.#gathering = this.#spare ?? new RecordBuffer(0)
+      this.#spare = undefined
+    }
     this.#gathering.clear()
   }
 
@@ -163,7 +175,7 @@ export class TopicLane {
   }
 
   /** Halves the batch until the record that is too large stands alone: it goes to dead letters. */
-  async #deliverApart({ frames, records, transaction }: Batch, error: SpqrError): Promise<void> {
+  async #deliverApart({ frames, memory, records, transaction }: Batch, error: SpqrError): Promise<void> {
     if (records === 1) {
       if (this.#isLetters) {
         this.#context.report(error)
@@ -181,7 +193,7 @@ export class TopicLane {
     const half = records >> 1
     let middle = 0
     for (let i = 0; i < half; i++) middle += view.getUint32(middle + RECORD_LENGTH, true)
-    await this.#deliver({ frames: frames.slice(0, middle), records: half, transaction })
-    await this.#deliver({ frames: frames.slice(middle), records: records - half, transaction })
+    await this.#deliver({ frames: frames.subarray(0, middle), memory, records: half, transaction })
+    await this.#deliver({ frames: frames.subarray(middle), memory, records: records - half, transaction })
   }
 }

@@ -1,16 +1,18 @@
 // The source `topic`: every partition of a topic, read ahead by one piece each and told of new records, never polled.
-// Runs on: bridge. The frames are the transport's gift; partition is stamped into them here.
+// Runs on: bridge. The frames are ours; partition is stamped into them here. A chunk's memory is used again at the next `pull`.
 
 import { SpqrError } from '../../schemas/errors.ts'
 import { ownerOfTopic, topicName } from '../../schemas/names.ts'
 import { parseStart, TOPIC_START_WORDS } from '../../schemas/start.ts'
-import { RECORD_LENGTH, RECORD_SOURCE } from '../record/record.ts'
+import { RECORD_LENGTH, RECORD_SOURCE, RecordBuffer } from '../record/record.ts'
 import type { PartitionOffsets, ReadResult } from '../transport/transport.ts'
 import { Backoff } from './backoff.ts'
 import { type BridgeContext, type Chunk, ENDED, type Source, type SourceType, WAIT } from './bridge.ts'
 import { bridgeTopic, existingTopic } from './bridge-topic.ts'
 
-const READ_BYTES = 256 << 10
+const READ_BYTES = 512 << 10
+/** Where a piece is as large as this, more will follow: the next ones are put into memory that is used again. */
+const LARGE_BYTES = 64 << 10
 
 export interface TopicSourceOptions {
   /** Full name on the transport. */
@@ -43,6 +45,9 @@ interface Lane {
   /** Where a drain ends. */
   until: bigint | undefined
   ahead: ReadResult | undefined
+  /** Where what is ahead, or being read, is put. */
+  memory: RecordBuffer | undefined
+  isLarge: boolean
   reading: boolean
   /** Something came while it was being read. */
   again: boolean
@@ -61,6 +66,10 @@ export class TopicSource implements Source {
   readonly #options: TopicSourceOptions
   #lanes: Lane[] = []
   #turn = 0
+  /** Of the chunk that was handed out last. */
+  #handedOut: RecordBuffer | undefined
+  /** Memory that is free. */
+  readonly #spare: RecordBuffer[] = []
   #offsets: Record<string, string> = {}
   #unwatch: (() => void) | undefined
   #stopped = false
@@ -91,6 +100,9 @@ export class TopicSource implements Source {
   }
 
   pull(): Chunk | typeof WAIT | typeof ENDED {
+    // Who pulls has copied the chunk before.
+    if (this.#handedOut) this.#spare.push(this.#handedOut)
+    this.#handedOut = undefined
     const count = this.#lanes.length
     for (let i = 0; i < count; i++) {
       const lane = this.#lanes[(this.#turn + i) % count]!
@@ -98,6 +110,8 @@ export class TopicSource implements Source {
       if (!ahead) continue
       this.#turn = (this.#turn + i + 1) % count
       lane.ahead = undefined
+      this.#handedOut = lane.memory
+      lane.memory = undefined
       this.#offsets = { ...this.#offsets, [lane.partition]: String(ahead.next) }
       lane.taken = ahead.next
       if (ahead.next < ahead.latest || lane.again) this.#read(lane)
@@ -186,7 +200,12 @@ export class TopicSource implements Source {
     if (lane.again || this.#stopped) return
     lane.reading = true
     clearTimeout(lane.timer)
-    this.#context.transport.read(this.#options.topic, lane.partition, lane.next, READ_BYTES).then(
+    if (lane.isLarge) lane.memory ??= this.#spare.pop() ?? new RecordBuffer(0)
+    else {
+      lane.memory = undefined
+      this.#spare.pop()
+    }
+    this.#context.transport.read(this.#options.topic, lane.partition, lane.next, READ_BYTES, lane.memory).then(
       (result) => this.#readDone(lane, result),
       (error: unknown) => this.#readFailed(lane, SpqrError.from(error)),
     )
@@ -196,6 +215,7 @@ export class TopicSource implements Source {
     lane.reading = false
     if (this.#stopped) return
     lane.backoff.reset()
+    lane.isLarge = result.frames.length >= LARGE_BYTES
     const moved = result.next > lane.next
     lane.next = result.next
     if (result.records > 0) {
@@ -234,6 +254,8 @@ function laneAt(next: bigint, partition: number): Lane {
     taken: next,
     until: undefined,
     ahead: undefined,
+    memory: undefined,
+    isLarge: false,
     reading: false,
     again: false,
     backoff: new Backoff(),

@@ -2,6 +2,8 @@
 // embedded (host/transport/embedded) and Kafka (host/transport/kafka). One test suite runs against both.
 // Runs on: bridge and control threads. Every byte handed in belongs to the transport until the promise settles.
 
+import type { RecordBuffer } from '../record/record.ts'
+
 export interface TopicSpec {
   name: string
   /** 1 unless given; 1 … 1,024. */
@@ -35,7 +37,7 @@ export type ReadFrom =
   | { at: 'time'; timestampMs: number }
 
 export interface ReadResult {
-  /** Whole data records; `sourceOffset` of each is its offset, `source` is 0. The caller owns the bytes. */
+  /** Whole data records; `sourceOffset` of each is its offset, `source` is 0. The caller owns the bytes, which begin their memory. */
   frames: Uint8Array
   records: number
   /** Read on from here; may skip offsets. */
@@ -133,9 +135,10 @@ export interface Transport {
   /**
    * What is there now from `offset`, possibly nothing; never waits. An offset before the earliest reads from the earliest,
    * one past the latest is an error.
+   * @param into memory that the transport may use for the frames in place of new one: they are valid until it is used again
    * @throws SpqrError NOT_FOUND, INVALID_STATE (offset out of range), TRANSPORT_UNAVAILABLE (retriable)
    */
-  read(topic: string, partition: number, offset: bigint, bytesMax: number): Promise<ReadResult>
+  read(topic: string, partition: number, offset: bigint, bytesMax: number, into?: RecordBuffer): Promise<ReadResult>
 
   /** The offset where reading from there begins. @throws SpqrError NOT_FOUND */
   offsetOf(topic: string, partition: number, from: ReadFrom): Promise<bigint>

@@ -1,5 +1,8 @@
-// Puts the frames of a socket together as they come, each in memory of its own size: no list of chunks, no second copy.
+// Puts the frames of a socket together as they come, each in memory of its own: no list of chunks, no second copy.
 // Runs on: bridge.
+
+import { asBuffer } from '../pack.ts'
+import { takeMemory } from './frame-memory.ts'
 
 const SIZE_BYTES = 4
 /** No answer of a broker is larger; whoever says so speaks something else. */
@@ -42,7 +45,7 @@ export class FrameAssembler {
     if (bytes < 0 || bytes > FRAME_BYTES_MAX) {
       throw new RangeError(`An answer of ${bytes >>> 0} bytes was announced: this is no broker of Kafka`)
     }
-    this.#frame = Buffer.allocUnsafeSlow(SIZE_BYTES + bytes)
+    this.#frame = asBuffer(takeMemory(SIZE_BYTES + bytes))
     this.#frame.set(this.#size)
     this.#at = SIZE_BYTES
   }

@@ -4,6 +4,7 @@
 import type { ConnectionOptions } from 'node:tls'
 import type { SASLOptions } from 'kafkajs'
 import { SpqrError } from '../../../schemas/errors.ts'
+import type { RecordBuffer } from '../../record/record.ts'
 import { checkFrames } from '../check-frames.ts'
 import { PIECE_BYTES } from '../memory-pages.ts'
 import type {
@@ -156,10 +157,10 @@ export class KafkaTransport implements Transport {
     })
   }
 
-  read(topic: string, partition: number, offset: bigint, bytesMax: number): Promise<ReadResult> {
+  read(topic: string, partition: number, offset: bigint, bytesMax: number, into?: RecordBuffer): Promise<ReadResult> {
     return this.#call(`read "${topic}"`, async () => {
       this.#isOurs(topic)
-      return this.#reader.read(topic, partition, Number(offset), bytesMax)
+      return this.#reader.read(topic, partition, Number(offset), bytesMax, into)
     })
   }
 

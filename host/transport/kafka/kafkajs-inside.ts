@@ -3,8 +3,10 @@
 //
 //   kafkajs/src/network/connectionPool   new ({host, port, …}), getConnection(index), destroy()
 //   kafkajs/src/broker                   new ({connectionPool, logger}), connect(): the versions it learns, SASL
-//   a connection                         isConnected(), isAuthenticated(), authenticate(), nextCorrelationId(), clientId, socket
-//   its requestQueue                     push({entry, expectResponse, requestTimeout, sendRequest}), maybeThrottle(ms)
+//   a connection                         isConnected(), isAuthenticated(), authenticate(), nextCorrelationId(), clientId, socket,
+//                                        chunks, bytesBuffered
+//   its requestQueue                     push({entry, expectResponse, requestTimeout, sendRequest}), maybeThrottle(ms), pending,
+//                                        scheduleCheckPendingRequests()
 //   Kafka.logger()                       namespace(name)
 //
 // A request is put on the socket here, not by the connection's own `send`, which copies it three times.
@@ -36,7 +38,15 @@ interface PushedRequest {
 export interface InsideConnection {
   readonly clientId: string
   readonly socket: Socket
-  readonly requestQueue: { push(request: PushedRequest): void; maybeThrottle(ms: number): void }
+  /** What came of frames that are not whole, and how much that is. */
+  chunks: Uint8Array[]
+  readonly bytesBuffered: number
+  readonly requestQueue: {
+    readonly pending: readonly unknown[]
+    push(request: PushedRequest): void
+    maybeThrottle(ms: number): void
+    scheduleCheckPendingRequests(): void
+  }
   isConnected(): boolean
   isAuthenticated(): boolean
   authenticate(): Promise<void>
@@ -139,7 +149,7 @@ export class BrokerConnections {
   async send<T>(request: KafkaRequest<T>, lane: number, timeoutMs: number): Promise<T> {
     this.#ready ??= this.#broker.connect()
     await this.#orLost(this.#ready)
-    this.#lanes[lane] ??= this.#pool.getConnection(lane)
+    this.#lanes[lane] ??= this.#pool.getConnection(lane).then(calmed)
     const connection = await this.#orLost(this.#lanes[lane])
     if (this.#hasLogin && !connection.isAuthenticated()) await this.#orLost(connection.authenticate())
     const { payload } = await this.#orLost(ask(connection, request, timeoutMs))
@@ -182,6 +192,22 @@ export class BrokerConnections {
     })
     return socket
   }
+}
+
+/**
+ * kafkajs looks every millisecond, for ever, for requests that wait for their turn: only while there are any. And it puts what is
+ * left of a frame before the next one, which copies that, also where nothing is left.
+ */
+function calmed(connection: InsideConnection): InsideConnection {
+  const { requestQueue, socket } = connection
+  const look = requestQueue.scheduleCheckPendingRequests.bind(requestQueue)
+  requestQueue.scheduleCheckPendingRequests = () => {
+    if (requestQueue.pending.length > 0) look()
+  }
+  socket.prependListener('data', () => {
+    if (connection.bytesBuffered === 0) connection.chunks = []
+  })
+  return connection
 }
 
 function ask<T>(

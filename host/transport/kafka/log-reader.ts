@@ -2,6 +2,7 @@
 // Runs on: bridge.
 
 import { SpqrError } from '../../../schemas/errors.ts'
+import type { RecordBuffer } from '../../record/record.ts'
 import type { ReadResult } from '../transport.ts'
 import type { Cluster } from './cluster.ts'
 import { EARLIEST, type FetchedPartition, fetchRequest, LATEST, listOffsetsRequest } from './data-requests.ts'
@@ -48,7 +49,13 @@ export class LogReader {
     this.#follower = follower
   }
 
-  async read(topic: string, partition: number, offset: number, bytesMax: number): Promise<ReadResult> {
+  async read(
+    topic: string,
+    partition: number,
+    offset: number,
+    bytesMax: number,
+    into?: RecordBuffer,
+  ): Promise<ReadResult> {
     const key = keyOf(topic, partition)
     const known = this.#known(key)
     let from = offset
@@ -63,8 +70,9 @@ export class LogReader {
         // Nothing is there, or only what is not committed yet.
         if (!segment) return this.#result(key, known, { frames: new Uint8Array(0), records: 0 }, from)
       }
-      const { frames, records, next } = await this.#readSegment(topic, partition, segment, from, bytesMax)
-      if (next >= segment.to && next < known.latest) this.#fetchAhead(topic, partition, next, known)
+      const { frames, records, next } = await this.#readSegment(topic, partition, segment, from, bytesMax, into)
+      const isInOrder = from === known.readTo || next >= segment.to
+      if (isInOrder && segment.to < known.latest) this.#fetchAhead(topic, partition, segment.to, known)
       // Out of memory alone nobody sees that more has come.
       if (next >= known.latest && !hasFetched && !this.#follower.isFollowing(key)) {
         hasFetched = true
@@ -123,10 +131,11 @@ export class LogReader {
     segment: Segment,
     offset: number,
     bytesMax: number,
+    into: RecordBuffer | undefined,
   ): Promise<{ frames: Uint8Array; records: number; next: number }> {
     const reader = readerAt(segment, offset)
     try {
-      const { frames, records } = reader.read(bytesMax)
+      const { frames, records } = reader.read(bytesMax, undefined, into)
       return { frames, records, next: reader.nextOffset }
     } catch (thrown) {
       if (!(thrown instanceof DamagedBatch)) throw thrown

@@ -5,6 +5,7 @@ import { SpqrError } from '../../../schemas/errors.ts'
 import { RECORD_LENGTH } from '../../record/record.ts'
 import type { Cluster } from './cluster.ts'
 import { produceRequest } from './data-requests.ts'
+import { giveMemory } from './frame-memory.ts'
 import { ConnectionLost, FAULT, KafkaFault } from './kafka-fault.ts'
 import { BATCH_HEAD_BYTES } from './record-batch.ts'
 import type { RecordBatchWriter } from './record-batch-writer.ts'
@@ -205,7 +206,9 @@ export class PartitionWriter {
     let batch: Uint8Array | undefined
     let stamp: Stamp | undefined
     const key = keyOf(topic, partition)
+    let tries = 0
     const write = async (): Promise<number> => {
+      tries++
       const identity = await this.#identity.ready(this.#place)
       if (!batch || stamp !== identity) {
         // The same bytes under the same sequence are written once, however often they come.
@@ -216,6 +219,8 @@ export class PartitionWriter {
       const ahead = setImmediate(() => this.#prepare(identity, sequence % 0x80000000))
       const offset = await this.#send(batch).finally(() => clearImmediate(ahead))
       identity.sequences.set(key, sequence % 0x80000000)
+      // A connection that failed may still hold what it was to send: only what went through at once is used again.
+      if (tries === 1) giveMemory(batch.buffer)
       return offset
     }
     try {

@@ -1,5 +1,5 @@
 // Builds a record batch straight from a run of our records: one pass, no object per record.
-// Runs on: bridge. The scratch memory is the writer's; the batch it answers is new memory.
+// Runs on: bridge. The scratch memory is the writer's; the batch it answers is the caller's.
 
 import {
   FLAG_KEY,
@@ -15,6 +15,7 @@ import {
 } from '../../record/record.ts'
 import { CODEC_NUMBERS, type CodecName, compress } from './codecs.ts'
 import { crc32c } from './crc32c.ts'
+import { takeMemory } from './frame-memory.ts'
 import {
   ATTRIBUTE_TRANSACTIONAL,
   BATCH_ATTRIBUTES,
@@ -86,8 +87,7 @@ export class RecordBatchWriter {
     view.setInt16(BATCH_PRODUCER_EPOCH, stamp.epoch)
     view.setInt32(BATCH_SEQUENCE, stamp.sequence)
     view.setInt32(BATCH_RECORDS, records)
-    const batch = this.#codec === 'none' ? scratch.slice(0, this.#at) : this.#compressed()
-    return seal(batch)
+    return seal(this.#codec === 'none' ? this.#copy() : this.#compressed())
   }
 
   /** @returns how many // hot */
@@ -185,6 +185,12 @@ export class RecordBatchWriter {
       at += valueBytes
     }
     return out
+  }
+
+  #copy(): Uint8Array {
+    const batch = takeMemory(this.#at)
+    batch.set(this.#scratch.subarray(0, this.#at))
+    return batch
   }
 
   #compressed(): Uint8Array {

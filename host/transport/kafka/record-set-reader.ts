@@ -1,6 +1,6 @@
 // Reads the record batches of one partition, as a fetch response holds them, into records of our layout: one pass, no
 // object per record. Control batches and records of aborted transactions are left out.
-// Runs on: bridge. The scratch memory is shared by all readers of the thread; what `read` answers is new memory.
+// Runs on: bridge. The scratch memory is shared by all readers of the thread; what `read` answers is new memory, or the caller's.
 
 import {
   FLAG_KEY,
@@ -18,6 +18,7 @@ import {
   RECORD_SOURCE_OFFSET,
   RECORD_TIMESTAMP,
   RECORD_VALUE_BYTES,
+  type RecordBuffer,
   recordBytes,
   writeI64,
 } from '../../record/record.ts'
@@ -140,9 +141,14 @@ export class RecordSetReader {
   /**
    * The next records, up to `bytesMax` in our layout, or one that is larger. None: all was read, or left out.
    * @param batchesMax stops after so many batches, one that was begun before counted
+   * @param into where they are put; absent: into new memory
    * @throws DamagedBatch
    */
-  read(bytesMax: number, batchesMax = Number.POSITIVE_INFINITY): { frames: Uint8Array; records: number } {
+  read(
+    bytesMax: number,
+    batchesMax = Number.POSITIVE_INFINITY,
+    into?: RecordBuffer,
+  ): { frames: Uint8Array; records: number } {
     let length = 0
     let records = 0
     for (let batches = this.#records === undefined ? 0 : 1; ; ) {
@@ -163,7 +169,10 @@ export class RecordSetReader {
       this.#records = undefined
       this.nextOffset = Math.max(this.nextOffset, this.#afterBatch)
     }
-    return { frames: scratch.slice(0, length), records }
+    if (!into) return { frames: scratch.slice(0, length), records }
+    into.clear()
+    into.append(scratch, 0, length, records)
+    return { frames: into.bytes.subarray(0, length), records }
   }
 
   #hasWholeBatch(): boolean {

@@ -1,7 +1,8 @@
 // What was fetched and may be read again or for the first time: runs of batches of partitions, the oldest let go first.
-// Runs on: bridge.
+// Runs on: bridge. Its memory is that of the answers' frames; a frame of which nothing is left is used for another.
 
 import type { FetchedPartition } from './data-requests.ts'
+import { giveMemory, keepMemory } from './frame-memory.ts'
 import {
   BATCH_HEAD_BYTES,
   BATCH_LAST_DELTA,
@@ -55,6 +56,8 @@ export class SegmentCache {
   /** Oldest use first. */
   readonly #segments = new Map<Segment, string>()
   readonly #byPartition = new Map<string, Segment[]>()
+  /** How many segments lie in a frame. */
+  readonly #frames = new Map<ArrayBufferLike, number>()
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax
@@ -67,6 +70,9 @@ export class SegmentCache {
     if (list && list.length > PARTITION_SEGMENTS_MAX) this.remove(list[0]!)
     this.#segments.set(segment, key)
     this.#bytes += segment.bytes.length
+    const frame = segment.bytes.buffer
+    keepMemory(frame)
+    this.#frames.set(frame, (this.#frames.get(frame) ?? 0) + 1)
     for (const oldest of this.#segments.keys()) {
       if (this.#bytes <= this.#bytesMax || oldest === segment) break
       this.remove(oldest)
@@ -102,9 +108,19 @@ export class SegmentCache {
     if (key === undefined) return
     this.#segments.delete(segment)
     this.#bytes -= segment.bytes.length
+    this.#leave(segment.bytes.buffer)
     const left = this.#byPartition.get(key)!.filter((one) => one !== segment)
     if (left.length > 0) this.#byPartition.set(key, left)
     else this.#byPartition.delete(key)
+  }
+
+  #leave(frame: ArrayBufferLike): void {
+    const others = this.#frames.get(frame)! - 1
+    if (others > 0) this.#frames.set(frame, others)
+    else {
+      this.#frames.delete(frame)
+      giveMemory(frame)
+    }
   }
 
   /** Everything of a topic: it is gone, or another one has its name. */

@@ -15,6 +15,9 @@ const WAIT_MS = 500
 const ANSWER_BYTES = 8 << 20
 /** Of one partition, fetched and not read yet. */
 const AHEAD_BYTES = 4 << 20
+/** Records that come one by one are fetched a few at a time: a request for each costs both sides more than the record. */
+const REST_MS = 2
+const REST_BELOW_BYTES = 64 << 10
 /** Where nobody reads what was fetched, it goes on all the same, this much later. */
 const UNREAD_MS = 1_000
 /** A topic that is not there yet is asked for this often. */
@@ -233,10 +236,16 @@ export class TailPoller implements Follower {
     try {
       const answers = await this.#cluster.send(node, request, lane.purpose)
       const byKey = new Map(feeds.map((feed) => [feed.key, feed]))
+      let bytes = 0
       for (const fetched of answers) {
         const feed = byKey.get(keyOf(fetched.topic, fetched.partition))
+        bytes += fetched.records.length
         if (feed && this.#feeds.get(feed.key) === feed) this.#take(feed, fetched)
       }
+      if (bytes === 0 || bytes >= REST_BELOW_BYTES) return
+      // All of them together, or each would take a lane of its own.
+      const after = Date.now() + REST_MS
+      for (const feed of feeds) feed.notBefore = Math.max(feed.notBefore, after)
     } catch {
       for (const feed of feeds) {
         feed.notBefore = Date.now() + FAILED_MS

@@ -4,6 +4,7 @@ import kafkajs, { type CompressionTypes, Kafka, logLevel } from 'kafkajs'
 import { compressFrameSync, decompressFrameSync } from 'lz4-napi'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { RecordBuffer } from '../../../../host/record/record.ts'
 import {
   CODEC_NAMES,
   CODEC_NUMBERS,
@@ -33,7 +34,7 @@ const isSkipped = skipWithoutKafka('kafka transport')
 const kafka: TestKafka | undefined = isSkipped ? undefined : await startKafka()
 const brokers = kafka?.brokers ?? []
 
-function start(more: { compression?: CodecName } = {}): Promise<KafkaTransport> {
+function start(more: { compression?: CodecName; cacheBytes?: number } = {}): Promise<KafkaTransport> {
   return KafkaTransport.start({ brokers, ...more })
 }
 
@@ -58,6 +59,39 @@ for (const codec of ['snappy', 'lz4', 'zstd'] as const) {
     decompress: (bytes: Buffer) => Promise.resolve(Buffer.from(decompress(type, bytes))),
   })
 }
+
+kafkaTest('memory of what was read and sent is used again, and no record shows it', async ({ topic }) => {
+  // Hardly anything is kept: frames of one partition become those of the other, and of what is sent meanwhile.
+  const transport = await start({ cacheBytes: 1 << 20 })
+  await transport.createTopic({ name: topic, partitions: 2 })
+  const batches = 12
+  const records = 2_000
+  const textOf = (partition: number, n: number): string => `${partition} ${n} ${'x'.repeat(80 + (n % 50))}`
+  const write = async (partition: number): Promise<void> => {
+    for (let batch = 0; batch < batches; batch++) {
+      const all = Array.from({ length: records }, (_, i) => {
+        return { value: Buffer.from(textOf(partition, batch * records + i)), timestamp: 1 }
+      })
+      await append(transport, topic, all, {}, partition)
+    }
+  }
+  const read = async (partition: number): Promise<number> => {
+    const into = new RecordBuffer(0)
+    let seen = 0
+    for (let offset = 0n; seen < batches * records; ) {
+      const result = await transport.read(topic, partition, offset, 200_000, into)
+      for (const text of texts(decode(result.frames))) assert.is(text, textOf(partition, seen++))
+      offset = result.next
+      if (result.records === 0) await new Promise((later) => setTimeout(later, 5))
+    }
+    return seen
+  }
+  const unwatch = transport.watch(topic, () => {})
+  const [, , ...seen] = await Promise.all([write(0), write(1), read(0), read(1), read(0), read(1)])
+  assert.equal(seen, [24_000, 24_000, 24_000, 24_000])
+  unwatch()
+  await transport.stop()
+})
 
 kafkaTest('what kafkajs writes is read, what we write kafkajs reads, by every codec', async ({ transport, topic }) => {
   await transport.createTopic({ name: topic })

@@ -35,7 +35,11 @@ inside('a connection says its state, logs in, counts its requests and has its so
   assert.is((connection.isConnected as () => boolean)(), false)
   assert.is((connection.nextCorrelationId as () => number)(), 0)
   const queue = connection.requestQueue as Record<string, unknown>
+  assert.equal(connection.chunks, [])
+  assert.is(connection.bytesBuffered, 0)
   assert.type(queue.push, 'function')
+  assert.equal(queue.pending, [])
+  assert.type(queue.scheduleCheckPendingRequests, 'function')
   assert.type(queue.maybeThrottle, 'function')
 })
 

@@ -119,6 +119,17 @@ crc('is the same wherever the bytes lie, and however many they are', () => {
     }),
     { numRuns: 500 },
   )
+  // Long enough for blocks side by side, and what is left of them.
+  const long = Uint8Array.from({ length: 14_000 }, (_, i) => Math.imul(i + 1, 0x9e3779b1) >>> 24)
+  for (const [from, to] of [
+    [0, 4095],
+    [0, 4096],
+    [0, 4097],
+    [3, 8200],
+    [61, 14_000],
+  ] as const) {
+    assert.is(crc32c(long, from, to), bitwise(long.subarray(from, to)), `${from} … ${to}`)
+  }
 })
 
 crc.run()
