@@ -10,27 +10,23 @@ const HELD_BYTES_MAX = 8 << 20
 export class HeldChunks {
   /** Count as done. */
   private readonly ready: Chunk[] = []
+  /** Will, once the checkpoint that is under way says so. */
+  private noted: Chunk[] = []
   /** Do not yet. */
   private waiting: Chunk[] = []
   private bytes = 0
-  private asking = false
 
   get isFull(): boolean {
     return this.bytes >= HELD_BYTES_MAX
   }
 
-  /** Nothing that counts as done waits here. */
-  get isClear(): boolean {
-    return this.ready.length === 0
-  }
-
   get isEmpty(): boolean {
-    return this.ready.length === 0 && this.waiting.length === 0
+    return this.ready.length === 0 && this.noted.length === 0 && this.waiting.length === 0
   }
 
   /** The position behind all of them. */
   get end(): unknown {
-    return (this.waiting.at(-1) ?? this.ready.at(-1))?.position
+    return (this.waiting.at(-1) ?? this.noted.at(-1) ?? this.ready.at(-1))?.position
   }
 
   /** Takes a copy: the source reuses its memory. */
@@ -52,14 +48,13 @@ export class HeldChunks {
    * @param onReady is called when something may flow
    */
   settle(note: (position: unknown) => Promise<void>, onReady: () => void): void {
-    if (this.asking || this.waiting.length === 0) return
-    this.asking = true
-    const noted = this.waiting
+    if (this.noted.length > 0 || this.waiting.length === 0) return
+    this.noted = this.waiting
     this.waiting = []
-    void note(noted.at(-1)!.position).then(
+    void note(this.noted.at(-1)!.position).then(
       () => {
-        this.asking = false
-        this.ready.push(...noted)
+        this.ready.push(...this.noted)
+        this.noted = []
         onReady()
       },
       // Only a slot that is being dropped gives up.
