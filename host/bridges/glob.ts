@@ -1,5 +1,5 @@
-// Files that a pattern names: `*` and `?` within one name, `**` for any folders, `{a,b}` alternatives. Matching takes
-// time linear in pattern times name, whatever the pattern: it comes from tenants.
+// Files that a pattern names: `*`, `?` and `[a-z]` within one name, `**` for any folders, `{a,b}` alternatives. Matching
+// takes time linear in pattern times name, whatever the pattern: it comes from tenants.
 // Runs on: bridge.
 
 import type { Dirent } from 'node:fs'
@@ -35,10 +35,10 @@ export async function listFiles(pattern: string): Promise<string[]> {
     if (part !== '**' && !/[*?]/.test(part)) {
       const path = join(folder, part)
       const stat = await lstat(path).catch(absent)
-      if (!stat) return
-      if (isLast) found.add(path)
-      else await visit(path, parts, at + 1)
-      return
+      if (stat && isLast) found.add(path)
+      else if (stat) await visit(path, parts, at + 1)
+      // Brackets may be part of a name; only where there is no such name they are a set of characters.
+      if (stat || !part.includes('[')) return
     }
     const listed: Dirent[] = (await readdir(folder, { withFileTypes: true }).catch(absent)) ?? []
     entries += listed.length
@@ -67,7 +67,7 @@ export async function listFiles(pattern: string): Promise<string[]> {
   return [...found].sort((a, b) => (a < b ? -1 : 1))
 }
 
-/** `*` is any run of characters, `?` one. A leading dot must be written out. */
+/** `*` is any run of characters, `?` one, `[a-z_]` one of these, `[!a-z]` one of the others. A leading dot must be written out. */
 export function matchesName(pattern: string, name: string): boolean {
   if (name.startsWith('.') && !pattern.startsWith('.')) return false
   let p = 0
@@ -78,8 +78,8 @@ export function matchesName(pattern: string, name: string): boolean {
     if (pattern[p] === '*') {
       star = p++
       starred = n
-    } else if (p < pattern.length && (pattern[p] === '?' || pattern[p] === name[n])) {
-      p++
+    } else if (p < pattern.length && takes(pattern, p, name[n]!)) {
+      p = pattern[p] === '[' ? setEnd(pattern, p) : p + 1
       n++
     } else if (star >= 0) {
       // The last star takes one character more.
@@ -89,6 +89,28 @@ export function matchesName(pattern: string, name: string): boolean {
   }
   while (pattern[p] === '*') p++
   return p === pattern.length
+}
+
+/** Whether what stands at `p`, no star, takes this character. */
+function takes(pattern: string, p: number, character: string): boolean {
+  const end = setEnd(pattern, p)
+  if (pattern[p] !== '[' || end === p + 1) return pattern[p] === '?' || pattern[p] === character
+  const isOthers = pattern[p + 1] === '!' || pattern[p + 1] === '^'
+  let isIn = false
+  for (let i = isOthers ? p + 2 : p + 1; i < end - 1; i++) {
+    const isRange = pattern[i + 1] === '-' && i + 2 < end - 1
+    const high = pattern[isRange ? i + 2 : i]!
+    if (character >= pattern[i]! && character <= high) isIn = true
+    if (isRange) i += 2
+  }
+  return isIn !== isOthers
+}
+
+/** Behind the set that opens at `p`; one further where none does, or it does not close: a `]` right at its start is of it. */
+function setEnd(pattern: string, p: number): number {
+  if (pattern[p] !== '[') return p + 1
+  const first = pattern[p + 1] === '!' || pattern[p + 1] === '^' ? p + 2 : p + 1
+  return pattern.indexOf(']', first + 1) + 1 || p + 1
 }
 
 /** `a{b,c{d,e}}` → `ab`, `acd`, `ace`. Braces that do not close stand for themselves. */

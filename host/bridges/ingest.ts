@@ -5,13 +5,13 @@
 import { isUtf8 } from 'node:buffer'
 import { type Issue, SpqrError } from '../../schemas/errors.ts'
 import { isJsonText } from '../record/json-check.ts'
-import { RecordBuffer, recordBytes } from '../record/record.ts'
+import { RECORD_HEADER_BYTES, RecordBuffer, recordBytes } from '../record/record.ts'
 import { LineFramer } from './framing/line-framer.ts'
 
 export const BODY_BYTES_MAX = 16 << 20
 export const BODY_RECORDS_MAX = 100_000
 const ISSUES_MAX = 100
-const NDJSON = /^(application\/(x-)?(ndjson|jsonl|jsonlines|json-seq)|text\/plain)$/
+const NDJSON = /^(application\/(x-)?(ndjson|jsonl|jsonlines)|text\/plain)$/
 
 export interface IngestLimits {
   /** Largest record in bytes, header included. */
@@ -41,8 +41,14 @@ export function framesOfBody(body: Uint8Array, contentType: string | undefined, 
   )
 }
 
-function lines(body: Uint8Array, limits: IngestLimits): RecordBuffer {
+/** The text of a body, without the mark of UTF-8 that some editors put in front. */
+export function withoutBom(body: Uint8Array): Buffer {
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes
+}
+
+function lines(body: Uint8Array, limits: IngestLimits): RecordBuffer {
+  const bytes = withoutBom(body)
   const issues: Issue[] = []
   const records = new RecordBuffer(Math.max(4096, body.length + (body.length >> 2)))
   const framer = new LineFramer({
@@ -67,14 +73,11 @@ function lines(body: Uint8Array, limits: IngestLimits): RecordBuffer {
 }
 
 function oneRecord(body: Uint8Array, limits: IngestLimits): RecordBuffer {
-  const bytes = recordBytes(0, 0, body.length)
-  if (bytes > limits.recordBytesMax) {
-    throw new SpqrError(
-      'TOO_LARGE',
-      `Cannot take the record: with its header it has ${bytes} bytes, ${limits.recordBytesMax} are allowed.`,
-    )
+  const most = limits.recordBytesMax - RECORD_HEADER_BYTES
+  if (body.length > most) {
+    throw new SpqrError('TOO_LARGE', `Cannot take the record: it has ${body.length} bytes, ${most} are allowed.`)
   }
-  const records = new RecordBuffer(bytes)
+  const records = new RecordBuffer(recordBytes(0, 0, body.length))
   records.bytes.set(body, records.begin(-1, 0, body.length, Date.now()))
   return records
 }

@@ -6,9 +6,9 @@ import { isUtf8 } from 'node:buffer'
 import { type Issue, SpqrError } from '../../schemas/errors.ts'
 import { readJson } from '../../schemas/json-text.ts'
 import { findMember, skipSpace, skipValue } from '../record/json-span.ts'
-import { type PlainRecord, RecordBuffer } from '../record/record.ts'
+import { type PlainRecord, RECORD_HEADER_BYTES, RecordBuffer } from '../record/record.ts'
 import type { StickyPartitioner } from '../transport/partitioner.ts'
-import { BODY_BYTES_MAX, BODY_RECORDS_MAX, framesOfBody, type IngestLimits } from './ingest.ts'
+import { BODY_BYTES_MAX, BODY_RECORDS_MAX, framesOfBody, type IngestLimits, withoutBom } from './ingest.ts'
 
 export interface PostedRecords {
   /** What goes to each partition, in the order of the body. */
@@ -146,7 +146,8 @@ class Reader {
     order.push(partition)
     const bytes = buffer.length - before
     if (bytes > this.#limits.recordBytesMax) {
-      this.#tooLarge(pointer, `has ${bytes} bytes with its header, ${this.#limits.recordBytesMax} are allowed`)
+      const most = this.#limits.recordBytesMax - RECORD_HEADER_BYTES
+      this.#tooLarge(pointer, `has ${bytes - RECORD_HEADER_BYTES} bytes with key and headers, ${most} are allowed`)
     }
   }
 
@@ -205,11 +206,6 @@ class Reader {
       },
     )
   }
-}
-
-function withoutBom(body: Uint8Array): Buffer {
-  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
-  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes
 }
 
 function parse(bytes: Buffer): unknown {

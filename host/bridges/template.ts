@@ -167,7 +167,8 @@ function directivePiece(name: string, value: unknown, pointer: string, depth: nu
       return piece(INT, { low: value[0]!, high: value[1]! })
     }
     case '$float': {
-      if (!isBounds(value, 3)) return wrong('must be [low, high] or [low, high, digits] with low ≤ high')
+      if (!isBounds(value, 3))
+        return wrong('must be [low, high] or [low, high, digits] with low ≤ high, not too far apart')
       const digits = value[2] ?? -1
       if (value.length === 3 && !(isWhole(digits) && digits >= 0 && digits <= 15))
         return wrong('digits must be 0 to 15')
@@ -197,7 +198,11 @@ function isWhole(value: unknown): value is number {
 
 function isBounds(value: unknown, lengthMax: number): value is number[] {
   if (!Array.isArray(value) || value.length < 2 || value.length > lengthMax) return false
-  return value.every((x) => typeof x === 'number' && Number.isFinite(x)) && value[0] <= value[1]
+  return (
+    value.every((x) => typeof x === 'number' && Number.isFinite(x)) &&
+    value[0] <= value[1] &&
+    Number.isFinite(value[1] - value[0])
+  )
 }
 
 /** Neighbouring literals as one. */

@@ -22,8 +22,8 @@ import {
 
 export * from '../../wasm-operators/abi.ts'
 
-/** A record may have this many bytes, header included, unless a pipeline says otherwise. */
-export const RECORD_BYTES_MAX = 1 << 20
+/** A record may have this many bytes, header included, unless its source says otherwise: 1 MiB of its own. */
+export const RECORD_BYTES_MAX = (1 << 20) + RECORD_HEADER_BYTES
 
 const TWO_32 = 4294967296
 

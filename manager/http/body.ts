@@ -12,9 +12,15 @@ const NOTHING = new Uint8Array(0)
 
 /**
  * The whole body.
- * @throws SpqrError TOO_LARGE above `bytesMax`; INVALID_BODY where the sender gave up
+ * @throws SpqrError TOO_LARGE above `bytesMax`; UNSUPPORTED_MEDIA_TYPE where it is compressed; INVALID_BODY where the
+ *   sender gave up
  */
 export async function bodyBytes(c: ApiContext, bytesMax: number): Promise<Uint8Array<ArrayBuffer>> {
+  const encoding = c.req.header('content-encoding')
+  if (encoding !== undefined && encoding.trim().toLowerCase() !== 'identity') {
+    const message = `Cannot read a body with Content-Encoding "${encoding.slice(0, 100)}": send it uncompressed.`
+    throw new SpqrError('UNSUPPORTED_MEDIA_TYPE', message)
+  }
   const length = c.req.header('content-length')
   // With a length Node ends the body there; without one it is counted while it comes.
   if (length !== undefined) {

@@ -21,11 +21,8 @@ export function streamRoutes(app: Hono<Env>, context: PipelineContext): void {
     const { host, path } = target(c, context)
     const bytes = await bodyBytes(c, RECORDS_BYTES_MAX)
     await context.quotas.addTopicBytes(c.get('tenant'), bytes.length)
-    const headers: Record<string, string> = {}
-    for (const name of ['content-type', 'content-encoding']) {
-      const value = c.req.header(name)
-      if (value !== undefined) headers[name] = value
-    }
+    const type = c.req.header('content-type')
+    const headers: Record<string, string> = type === undefined ? {} : { 'content-type': type }
     return host.forward('POST', `${path}/ingest/${segment(c, 'source')}`, bytes, headers)
   })
 

@@ -23,9 +23,10 @@ const CHECK: Record<string, (value: unknown) => string | undefined> = {
     Array.isArray(value) &&
     (value.length === 2 || (value.length === 3 && isInteger(value[2]) && value[2] >= 0 && value[2] <= 15)) &&
     value.every((part) => typeof part === 'number' && Number.isFinite(part)) &&
-    inOrder(value)
+    inOrder(value) &&
+    Number.isFinite(value[1] - value[0])
       ? undefined
-      : '{$float: [a, b, digits]}: two numbers in order, and 0 to 15 digits',
+      : '{$float: [a, b, digits]}: two numbers in order, not too far apart, and 0 to 15 digits',
   $pick: (value) =>
     Array.isArray(value) && value.length > 0 && value.length <= PICK_MAX
       ? undefined

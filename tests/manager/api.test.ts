@@ -86,6 +86,15 @@ test('bodies over their limit are 413 and end the connection', async ({ m }) => 
   assert.is((await post('/v1/topics/t/records', (16 << 20) + 1, 'application/x-ndjson')).status, 413)
 })
 
+test('a compressed body is refused, not taken for records', async ({ m }) => {
+  await m.ask('POST', '/v1/topics', { name: 'z' })
+  const headers = { 'content-type': 'application/x-ndjson', 'content-encoding': 'gzip' }
+  const request = new Request('http://127.0.0.1/v1/topics/z/records', { method: 'POST', body: 'x', headers })
+  const answer = await m.manager.fetch(request)
+  assert.is(answer.status, 415)
+  assert.match(await answer.text(), /Content-Encoding .*gzip.*: send it uncompressed/)
+})
+
 test('odd requests are never 500', async ({ m }) => {
   const bodies = [
     '',

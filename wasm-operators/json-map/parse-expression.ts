@@ -1,8 +1,9 @@
 // Reads an expression of `compute`. Names are paths (`product.price`, `items[0]["unit price"]`), or functions where a
 // parenthesis follows. From weak to strong: ||, &&, == !=, < <= > >=, + -, * / %, ! and unary -.
 
-import { KIND_FALSE, KIND_NULL, KIND_TRUE } from 'spqr/json/scan'
-import { Settings } from 'spqr'
+import { parseNumber } from 'spqr/json/parse-number'
+import { KIND_FALSE, KIND_NULL, KIND_TRUE, skipNumber } from 'spqr/json/scan'
+import { Writer } from 'spqr/json/writer'
 import { Binary, Call, Expression, Fixed, Negative, Not, Path } from './expression.ts'
 
 const DEPTH_MAX: i32 = 100
@@ -101,8 +102,12 @@ class Parser {
       this.at++
     }
     const text = this.text.substring(begin, this.at)
-    const value = numberOf(text)
-    if (value != value) this.fail('"' + text + '" is no number')
+    const copy = new Writer()
+    copy.text(text.startsWith('.') ? '0' + text : text)
+    store<u8>(copy.room(1), 0)
+    if (skipNumber(copy.start) != copy.start + copy.length) this.fail('"' + text + '" is no number')
+    const value = parseNumber(copy.start, copy.start + copy.length)
+    copy.free()
     return Fixed.number(value)
   }
 
@@ -167,10 +172,4 @@ class Parser {
 
 function isNameUnit(c: i32): bool {
   return <u32>(c - 0x30) <= 9 || <u32>((c | 0x20) - 0x61) <= 25 || c == 0x5f || c == 0x24 || c == 0x40 || c > 0x7f
-}
-
-/** NaN where it is none. */
-function numberOf(text: string): f64 {
-  const settings = Settings.parse(text.startsWith('.') ? '0' + text : text)
-  return settings.number
 }

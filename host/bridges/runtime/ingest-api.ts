@@ -27,8 +27,8 @@ export async function ingest(
     throw new SpqrError('INVALID_STATE', `Pipeline "${id}" is a fork: it follows what "${slot.spec.forkOf}" is sent`)
   }
   const { maxRecordBytes } = pump.spec.settings
-  const limit = typeof maxRecordBytes === 'number' ? maxRecordBytes + RECORD_HEADER_BYTES : RECORD_BYTES_MAX
-  const records = framesOfBody(body, contentType, { recordBytesMax: Math.min(limit, RECORD_BYTES_MAX) })
+  const recordBytesMax = typeof maxRecordBytes === 'number' ? maxRecordBytes + RECORD_HEADER_BYTES : RECORD_BYTES_MAX
+  const records = framesOfBody(body, contentType, { recordBytesMax })
   if (records.records === 0) return { accepted: 0 }
   const frames = records.bytes.subarray(0, records.length)
   if (pump.source instanceof DirectHttpSource) {

@@ -383,15 +383,25 @@ glob('stars, question marks, folders at any depth, alternatives', async () => {
   assert.equal(await list('.*.log'), ['.hidden.log'])
   assert.equal(await list('d{1}.log'), ['d{1}.log'])
   assert.equal(await list('nope/*.log'), [])
+  for (const name of ['p1.csv', 'p2.csv', 'p[1].csv', 'p-.csv', 's[1]/x.csv', 's1/x.csv']) put(name, '')
+  assert.equal(await list('p[0-9].csv'), ['p1.csv', 'p2.csv'])
+  assert.equal(await list('p[!0-1].csv'), ['p-.csv', 'p2.csv'])
+  assert.equal(await list('*[]2-].csv'), ['p-.csv', 'p2.csv', 'p[1].csv'])
+  assert.equal(await list('p[1].csv'), ['p[1].csv'])
+  assert.equal(await list('{p[2],p[1]}.csv'), ['p2.csv', 'p[1].csv'])
+  assert.equal(await list('s[1]/*.csv'), ['s[1]/x.csv'])
+  assert.equal(await list('s[0-9]/*.csv'), ['s1/x.csv'])
+  assert.equal(await list('p[.csv'), [])
 })
 
 glob('matches as a regular expression would', () => {
-  const pattern = fc.string({ unit: fc.constantFrom('a', 'b', '*', '?', '.'), maxLength: 8 })
+  const pattern = fc.string({ unit: fc.constantFrom('a', 'b', '*', '?', '.', '[a-b]', '[!a]', '[.b]'), maxLength: 8 })
   const name = fc.string({ unit: fc.constantFrom('a', 'b', '.'), maxLength: 8 })
   fc.assert(
     fc.property(pattern, name, (p, n) => {
       fc.pre(!n.startsWith('.'))
-      const regex = new RegExp(`^${p.replaceAll('.', '\\.').replaceAll('*', '[^]*').replaceAll('?', '[^]')}$`)
+      const dots = p.replaceAll(/\[[^\]]*\]|\./g, (part) => (part === '.' ? '\\.' : part.replace('!', '^')))
+      const regex = new RegExp(`^${dots.replaceAll('*', '[^]*').replaceAll('?', '[^]')}$`)
       assert.is(matchesName(p, n), regex.test(n))
     }),
     { numRuns: 2000 },

@@ -99,6 +99,8 @@ generator('tells every problem of a template with its pointer', () => {
     'c/d': { $pick: [] },
     e: { $now: 1, x: 2 },
     f: { $float: [0, 1, 20] },
+    // What lies between would be no number.
+    g: { $float: [-1.7e308, 1.7e308] },
   }
   try {
     generatorSource.create({ template: wrong }, new BridgeDriver().context)
@@ -112,6 +114,7 @@ generator('tells every problem of a template with its pointer', () => {
       '/template/c~1d/$pick',
       '/template/e',
       '/template/f/$float',
+      '/template/g/$float',
     ])
   }
 })

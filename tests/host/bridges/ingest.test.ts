@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { framesOfBody } from '../../../host/bridges/ingest.ts'
-import type { RecordBuffer } from '../../../host/record/record.ts'
+import { RECORD_HEADER_BYTES, type RecordBuffer, recordBytes } from '../../../host/record/record.ts'
 import { SpqrError } from '../../../schemas/errors.ts'
 import { decodeRun, textsOf } from '../../support/bridge-driver.ts'
 
@@ -36,6 +36,26 @@ bodies('lines come out byte for byte, blank ones do not', () => {
       assert.equal(texts(framesOfBody(whole.subarray(7), 'text/plain; charset=utf-8', limits)), lines)
     }),
   )
+})
+
+bodies('the mark of UTF-8 before the first line is none of it', () => {
+  assert.equal(texts(framesOfBody(encoder.encode('\ufeff{"a":1}\n1\ufeff\n'), undefined, limits)), [
+    '{"a":1}',
+    '1\ufeff',
+  ])
+  const whole = encoder.encode('\ufeff1')
+  assert.is(framesOfBody(whole, 'application/octet-stream', limits).length, recordBytes(0, 0, whole.length))
+})
+
+bodies('a record may have as many bytes as the limit leaves beside its header, and no more', () => {
+  for (const most of [5, 8, 1 << 20]) {
+    for (const type of ['application/x-ndjson', 'application/octet-stream']) {
+      const taken = (bytes: number): number =>
+        framesOfBody(new Uint8Array(bytes).fill(0x31), type, { recordBytesMax: most + RECORD_HEADER_BYTES }).records
+      assert.is(taken(most), 1)
+      assert.match(refusal(() => taken(most + 1)).message, `it has ${most + 1} bytes`)
+    }
+  }
 })
 
 bodies('octet-stream is one record, JSON too', () => {
