@@ -60,7 +60,7 @@ export const changeAnswer = v.object({
 export const savepointAnswer = v.object({ name: v.string(), epoch: count, createdAt: count, bytes: count })
 export const savepointList = list(savepointAnswer)
 
-const componentStats = v.object({
+const counters = {
   recordsIn: count,
   recordsOut: count,
   bytesIn: count,
@@ -71,7 +71,8 @@ const componentStats = v.object({
   busyMs: v.number(),
   latencyUs: v.object({ p50: v.number(), p99: v.number() }),
   memoryBytes: count,
-})
+}
+const componentStats = v.object({ ...counters, instances: v.optional(v.array(v.object(counters))) })
 export const statsAnswer = v.object({
   components: v.record(v.string(), componentStats),
   edges: v.array(v.object({ from: v.string(), to: v.string(), depth: count, capacity: count, dropped: count })),

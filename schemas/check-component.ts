@@ -44,7 +44,7 @@ export interface Draft {
 }
 
 const ARTICLE: Record<ComponentKind, string> = { source: 'a source', operator: 'an operator', emitter: 'an emitter' }
-const OPERATORS_ONLY = ['emitWhen', 'onError', 'limits', 'partitionBy', 'parallelism'] as const
+const OPERATORS_ONLY = ['emitWhen', 'onError', 'limits', 'partitionBy', 'parallelism', 'discardState'] as const
 
 /**
  * @param raw as written

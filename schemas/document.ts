@@ -14,6 +14,8 @@ export const DOCUMENT_LIMITS = {
   components: 200,
   edgesOfComponent: 64,
   parallelism: 64,
+  /** Of all operators together. */
+  instances: 256,
   replicas: 64,
   textBytes: 1024 * 1024,
   depth: 64,
@@ -108,6 +110,7 @@ export const componentSchema = closedObject({
   limits: v.optional(limitsSchema),
   partitionBy: v.optional(text(1024)),
   parallelism: v.optional(integer(1, DOCUMENT_LIMITS.parallelism)),
+  discardState: v.optional(v.boolean()),
 })
 
 export const documentSchema = closedObject({
@@ -166,6 +169,8 @@ export interface DocumentComponent {
   /** A JSON path, or `key`: the record's key. */
   partitionBy?: string
   parallelism?: number
+  /** Where `parallelism` or `partitionBy` is another than the state was made with: it begins anew, instead of a refusal. */
+  discardState?: boolean
 }
 
 /** A document in its normal form, which is itself a document. */

@@ -58,6 +58,7 @@ function planComponent(
     limits: component.limits ?? {},
     partitionBy: component.partitionBy,
     parallelism: component.parallelism,
+    discardState: component.discardState,
     permissions: resolved.permissions,
   }
 }

@@ -33,8 +33,11 @@ export interface PlanOperator {
   emitWhen?: EmitWhen
   onError: OnError
   limits: { memoryMiB?: number; fuelPerRecord?: number; outputBytesPerRecord?: number }
+  /** A JSON path, or `key`: which of the instances a record goes to. There where `parallelism` is above 1. */
   partitionBy?: string
   parallelism?: number
+  /** Split in another way than its state, it begins with empty state. */
+  discardState?: boolean
   /** What the manifest asks for and the tenant grants. */
   permissions: ('clock' | 'random' | 'log')[]
 }

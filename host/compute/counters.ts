@@ -26,6 +26,11 @@ export function makeSlab(): SharedArrayBuffer {
   return new SharedArrayBuffer(SLAB_BLOCKS * BLOCK_BYTES)
 }
 
+/** Counters that no other thread sees. */
+export function ownCounters(): Counters {
+  return new Counters(new SharedArrayBuffer(BLOCK_BYTES), 0)
+}
+
 /** All slabs of the host, as one thread sees them. A block's number is the same in all threads. */
 export class Slabs {
   private readonly slabs: SharedArrayBuffer[] = []
@@ -73,6 +78,12 @@ export class Counters {
   clear(): void {
     this.values.fill(0)
     this.latency.fill(0)
+  }
+
+  /** Counts what another has counted as well. */
+  add(other: Counters): void {
+    for (let i = 0; i < FLOATS; i++) this.values[i]! += other.values[i]!
+    for (let i = 0; i < LATENCY_BUCKETS; i++) this.latency[i]! += other.latency[i]!
   }
 
   read(): CountersView {

@@ -6,6 +6,7 @@ import { decodeRecord, RECORD_SOURCE, RECORD_SOURCE_OFFSET, RecordBuffer, readI6
 import type { Fault } from './fault.ts'
 import type { GraphSpec, OperatorSpec, TraceInfo } from './messages.ts'
 import { traceLines } from './trace.ts'
+import { componentOf } from './units.ts'
 
 const buffer = new RecordBuffer(4096)
 
@@ -24,7 +25,7 @@ export function deadLetterRecord(
   const value = letterValue({
     code: fault.code,
     message: fault.message,
-    component: spec.component,
+    component: componentOf(spec.component),
     operator: `${spec.name}@${spec.version}`,
     digest: spec.digest,
     source: {

@@ -24,7 +24,10 @@ export interface SourceSpec {
 }
 
 export interface OperatorSpec {
+  /** Of an instance of a split operator the name of the unit: see units.ts. */
   component: string
+  /** The split operator that it is an instance of. */
+  of?: string
   name: string
   version: string
   digest: string
@@ -38,6 +41,19 @@ export interface OperatorSpec {
   counters: number
 }
 
+/** An operator in several instances, each for some of the keys; they stand among the operators as well. */
+export interface SplitSpec {
+  component: string
+  digest: string
+  ports: number
+  edges: EdgeSpec[]
+  by: string
+  instances: number
+}
+
+/** By what a state was split, and into how many. */
+export type SplitBy = Pick<SplitSpec, 'by' | 'instances'>
+
 export interface EmitterSpec {
   component: string
   /** -1: records end here, counted (`discard`). */
@@ -47,7 +63,7 @@ export interface EmitterSpec {
   counters: number
 }
 
-/** A pipeline as a compute worker sees it; operators stand after what they read from. */
+/** A pipeline as a compute worker sees it; operators stand after what they read from, instances of one side by side. */
 export interface GraphSpec {
   tenant: string
   /** Its number in the quota cells. */
@@ -56,13 +72,15 @@ export interface GraphSpec {
   delivery: 'at-most-once' | 'at-least-once' | 'exactly-once'
   sources: SourceSpec[]
   operators: OperatorSpec[]
+  splits: SplitSpec[]
   emitters: EmitterSpec[]
   /** The ring to the emitter of dead letters, and its counters. */
   deadLetters: { channel: number; counters: number }
 }
 
-/** The state of one instance between two calls. */
+/** The state of one instance between two calls; or what holds for all instances of a split operator, without memory. */
 export interface Image {
+  /** Of an instance of a split operator the name of the unit. */
   component: string
   digest: string
   memory: Uint8Array
@@ -72,6 +90,7 @@ export interface Image {
   sinceFlush: number
   /** All its inputs have ended and it has flushed. */
   ended: boolean
+  split?: SplitBy
 }
 
 export interface ChangeResult {

@@ -146,8 +146,16 @@ export class OperatorNode implements InstanceOwner {
 
   /**
    * @param replaced the node whose place it takes: it goes on at the same records, with a state of its own
+   * @param faults of all instances of its component, where that is split
    */
-  constructor(spec: OperatorSpec, loaded: LoadedModule, counters: Counters, owner: NodeOwner, replaced?: OperatorNode) {
+  constructor(
+    spec: OperatorSpec,
+    loaded: LoadedModule,
+    counters: Counters,
+    owner: NodeOwner,
+    replaced?: OperatorNode,
+    faults = new FaultShare(),
+  ) {
     replaced?.recall()
     this.stage = replaced?.stage ?? new Stage()
     this.inputs = replaced?.inputs ?? []
@@ -161,7 +169,7 @@ export class OperatorNode implements InstanceOwner {
     this.loaded = loaded
     this.counters = counters
     this.owner = owner
-    this.faults = new FaultShare()
+    this.faults = faults
     this.limits = limitsOf(spec)
     const { fuelPerRecord, fuelPerFlush } = this.limits
     const slices: InstanceLimits = {

@@ -10,6 +10,7 @@ import { EdgeQueue } from './edge-queue.ts'
 import type { Fault } from './fault.ts'
 import { Input } from './input.ts'
 import type { LoadedModule } from './instance.ts'
+import type { Merger } from './merger.ts'
 import type {
   ChangeResult,
   ComputeToBridge,
@@ -24,10 +25,13 @@ import type {
 import { type NodeOwner, OperatorNode } from './operator-node.ts'
 import { type Output, RingOutput, Stage } from './output.ts'
 import { Sink, type SinkOwner } from './sink.ts'
+import { changesOf, Split } from './split.ts'
+import type { Splitter } from './splitter.ts'
 import { Tap } from './tap.ts'
 import type { Timers } from './timers.ts'
 import type { TrialCall, Verdict } from './trial.ts'
 import type { Trials } from './trials.ts'
+import { componentOf } from './units.ts'
 
 /** What a pipeline needs of its worker. */
 export interface PipelineContext {
@@ -64,11 +68,12 @@ export class Pipeline implements NodeOwner, SinkOwner {
   private readonly context: PipelineContext
   private readonly sources = new Map<string, RingOutput>()
   private readonly nodes = new Map<string, OperatorNode>()
+  private readonly splits = new Map<string, Split>()
   private readonly sinks = new Map<string, Sink>()
   /** Taken out of the graph, but the mark of their end has found no room yet. */
   private leaving: Sink[] = []
   /** Operators in the order in which records pass them, then sinks: what `advance` goes through. */
-  private steps: (OperatorNode | Sink | EdgeQueue)[] = []
+  private steps: (OperatorNode | Sink | EdgeQueue | Splitter | Merger)[] = []
   private readonly letters = new Stage()
   private lettersSink: Sink | null = null
   private readonly taps = new Map<number, Tap>()
@@ -88,6 +93,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
   /** Builds everything. @throws SpqrError INVALID_DOCUMENT where an operator refuses its settings */
   create(images: Image[]): ChangeResult[] {
     const changes: ChangeResult[] = []
+    this.makeSplits(this.graph, images)
     for (const spec of this.graph.operators) {
       const image = images.find((i) => i.component === spec.component && i.digest === spec.digest)
       const node = this.makeNode(spec)
@@ -98,7 +104,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
     }
     this.rewire()
     for (const node of this.nodes.values()) if (node.ended) node.endAgain()
-    return changes
+    return changesOf(changes, this.splits)
   }
 
   /**
@@ -106,8 +112,18 @@ export class Pipeline implements NodeOwner, SinkOwner {
    * @throws SpqrError: nothing has changed
    */
   change(graph: GraphSpec, keepState: boolean): ChangeResult[] {
-    const prepared = this.prepare(graph, keepState)
-    const changes = this.configure(graph, prepared, keepState)
+    // What the instances have emitted was made by what they are now.
+    for (const split of this.splits.values()) split.merger.drain()
+    this.makeSplits(graph, [])
+    let prepared: Map<string, OperatorNode>
+    let changes: ChangeResult[]
+    try {
+      prepared = this.prepare(graph, keepState)
+      changes = this.configure(graph, prepared, keepState)
+    } catch (thrown) {
+      this.keepSplits(this.graph)
+      throw thrown
+    }
     const before = this.graph
     this.graph = graph
     for (const spec of before.operators) {
@@ -121,9 +137,10 @@ export class Pipeline implements NodeOwner, SinkOwner {
     }
     for (const [component, node] of prepared) this.nodes.set(component, node)
     for (const spec of graph.operators) this.nodes.get(spec.component)!.retimeIfChanged(spec)
+    this.keepSplits(graph)
     this.rewire()
     this.context.wake(this)
-    return changes
+    return changesOf(changes, this.splits)
   }
 
   node(component: string): OperatorNode | undefined {
@@ -139,7 +156,8 @@ export class Pipeline implements NodeOwner, SinkOwner {
 
   /** The state of every operator, for another worker to go on from. */
   images(): Image[] {
-    return [...this.nodes.values()].map((node) => node.image())
+    const splits = [...this.splits.values()].map((split) => split.image())
+    return [...splits, ...[...this.nodes.values()].map((node) => node.image())]
   }
 
   /** Removes it from the worker. */
@@ -178,7 +196,9 @@ export class Pipeline implements NodeOwner, SinkOwner {
         edges.push({ from, to, depth: output.depth() + waiting, capacity: output.capacity, dropped })
       }
     }
-    for (const node of this.nodes.values()) add(node.component, node.inputs, 0)
+    // Of a split operator what its instances have still to read as well.
+    for (const [component, { splitter }] of this.splits) add(component, splitter.inputs, splitter.depth)
+    for (const node of this.nodes.values()) if (!node.spec.of) add(node.component, node.inputs, 0)
     for (const sink of this.sinks.values()) add(sink.component, sink.inputs, sink.writer?.depth ?? 0)
     return edges
   }
@@ -210,9 +230,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
   }
 
   barrierPassed(node: OperatorNode, epoch: number, image: Image | null): void {
-    if (image) {
-      this.context.toBridge({ type: 'image', pipeline: this.key, epoch, image }, [image.memory.buffer as ArrayBuffer])
-    }
+    if (image) this.sendImage(epoch, image)
     if (!node.ended) {
       this.passed.add(node.component)
       this.barrierEpoch = epoch
@@ -231,6 +249,10 @@ export class Pipeline implements NodeOwner, SinkOwner {
       this.passed.clear()
       this.markLetters(KIND_BARRIER, this.barrierEpoch)
     }
+  }
+
+  private sendImage(epoch: number, image: Image): void {
+    this.context.toBridge({ type: 'image', pipeline: this.key, epoch, image }, [image.memory.buffer as ArrayBuffer])
   }
 
   /** Bounds what poison records leave behind while their emitter is slow. */
@@ -279,7 +301,8 @@ export class Pipeline implements NodeOwner, SinkOwner {
   }
 
   failed(node: OperatorNode, fault: Fault): void {
-    this.fail(node.component, new SpqrError(fault.code, `Operator "${node.component}" failed: ${fault.message}`))
+    const component = componentOf(node.component)
+    this.fail(component, new SpqrError(fault.code, `Operator "${component}" failed: ${fault.message}`))
   }
 
   /** Something of ours threw where nothing may: this pipeline ends, its neighbours go on. */
@@ -301,7 +324,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
     this.context.toControl({
       type: 'event',
       pipeline: this.key,
-      component: node.component,
+      component: componentOf(node.component),
       kind: 'fault',
       level: 3,
       text,
@@ -309,7 +332,8 @@ export class Pipeline implements NodeOwner, SinkOwner {
   }
 
   logged(node: OperatorNode, level: number, text: string): void {
-    this.context.toControl({ type: 'event', pipeline: this.key, component: node.component, kind: 'log', level, text })
+    const component = componentOf(node.component)
+    this.context.toControl({ type: 'event', pipeline: this.key, component, kind: 'log', level, text })
   }
 
   // SinkOwner
@@ -335,7 +359,32 @@ export class Pipeline implements NodeOwner, SinkOwner {
 
   private makeNode(spec: OperatorSpec, replaced?: OperatorNode): OperatorNode {
     const loaded = this.context.module(spec.digest)
-    return new OperatorNode(spec, loaded, this.context.slabs.block(spec.counters), this, replaced)
+    const faults = this.splits.get(spec.of ?? '')?.faults
+    return new OperatorNode(spec, loaded, this.context.slabs.block(spec.counters), this, replaced, faults)
+  }
+
+  /** Those that are new. */
+  private makeSplits(graph: GraphSpec, images: Image[]): void {
+    for (const spec of graph.splits) {
+      if (this.splits.has(spec.component)) continue
+      const image = images.find((i) => i.component === spec.component)
+      const passed = (epoch: number, whole: Image): void => this.sendImage(epoch, whole)
+      this.splits.set(spec.component, new Split(spec, image, passed))
+    }
+  }
+
+  /** Those that the graph names, as it has them. */
+  private keepSplits(graph: GraphSpec): void {
+    for (const [component, split] of this.splits) {
+      const spec = graph.splits.find((s) => s.component === component)
+      if (spec) {
+        split.spec = spec
+        continue
+      }
+      this.detach(split.splitter.inputs)
+      this.detach(split.merger.inputs)
+      this.splits.delete(component)
+    }
   }
 
   /** Starts the instances that are new or of another version, beside the running ones. */
@@ -424,15 +473,31 @@ export class Pipeline implements NodeOwner, SinkOwner {
       if (spec.channel >= 0) this.context.listen(spec.channel, this, sink)
     }
     for (const spec of this.graph.operators) this.rewireInputs(this.nodes.get(spec.component)!.inputs, spec.edges)
+    for (const { spec, splitter, merger, mergerEdges } of this.splits.values()) {
+      this.rewireInputs(splitter.inputs, spec.edges)
+      this.rewireInputs(merger.inputs, mergerEdges)
+    }
     for (const spec of this.graph.emitters) this.rewireInputs(this.sinks.get(spec.component)!.inputs, spec.edges)
     for (const node of this.nodes.values()) this.connectPorts(node)
-    const nodes = this.graph.operators.map((s) => this.nodes.get(s.component)!)
     const sinks = this.graph.emitters.map((s) => this.sinks.get(s.component)!)
     // A queue moves before its consumer looks.
-    this.steps = [...nodes, ...sinks].flatMap((step) => [...queuesOf(step.inputs), step])
+    this.steps = [...this.operatorSteps(), ...sinks].flatMap((step) => [...queuesOf(step.inputs), step])
     if (this.lettersSink) this.steps.push(this.lettersSink)
     for (const sink of this.leaving) this.steps.push(sink)
     this.hookTaps()
+  }
+
+  /** Instances of a split operator stand between what deals out and what gathers. */
+  private operatorSteps(): (OperatorNode | Splitter | Merger)[] {
+    const { operators } = this.graph
+    return operators.flatMap(({ component, of }, i) => {
+      const node = this.nodes.get(component)!
+      const split = this.splits.get(of ?? '')
+      if (!split) return [node]
+      const first = operators[i - 1]?.of === of ? [] : [split.splitter]
+      const last = operators[i + 1]?.of === of ? [] : [split.merger]
+      return [...first, node, ...last]
+    })
   }
 
   private rewireInputs(inputs: Input[], edges: EdgeSpec[]): void {
@@ -489,22 +554,24 @@ export class Pipeline implements NodeOwner, SinkOwner {
   }
 
   private takesAll(edge: EdgeSpec): boolean {
-    const from = this.graph.operators.find((s) => s.component === edge.from)
+    const { operators, splits } = this.graph
+    const from = [...operators, ...splits].find((s) => s.component === edge.from)
     return from === undefined || from.ports === 1
   }
 
   private connectPorts(node: OperatorNode): void {
     let low = 0
     let high = 0
-    for (const spec of [...this.graph.operators, ...this.graph.emitters]) {
+    const component = componentOf(node.component)
+    for (const spec of [...this.graph.operators, ...this.graph.splits, ...this.graph.emitters]) {
       for (const edge of spec.edges) {
-        if (edge.from !== node.component) continue
+        if (edge.from !== component) continue
         low |= edge.portsLow
         high |= edge.portsHigh
       }
     }
     for (const tap of this.taps.values()) {
-      if (tap.component !== node.component) continue
+      if (tap.component !== component) continue
       if (tap.port === ALL) continue
       if (tap.port < 32) low |= 1 << tap.port
       else high |= 1 << (tap.port - 32)
@@ -518,13 +585,20 @@ export class Pipeline implements NodeOwner, SinkOwner {
   }
 
   private outputOf(component: string): Output | undefined {
-    return this.sources.get(component) ?? this.nodes.get(component)?.stage
+    const output = this.sources.get(component) ?? this.nodes.get(component)?.stage
+    if (output) return output
+    for (const split of this.splits.values()) {
+      const its = split.outputOf(component)
+      if (its) return its
+    }
+    return undefined
   }
 
   private hookTaps(): void {
     for (const [component, output] of [
       ...this.sources,
       ...[...this.nodes].map(([name, node]) => [name, node.stage] as const),
+      ...[...this.splits].map(([name, split]) => [name, split.merger.stage] as const),
     ]) {
       const taps = [...this.taps.values()].filter((tap) => tap.component === component)
       output.onRelease =
@@ -562,14 +636,15 @@ function queuesOf(inputs: Input[]): EdgeQueue[] {
 }
 
 function refusal(spec: OperatorSpec, fault: Fault): SpqrError {
-  return new SpqrError('INVALID_DOCUMENT', `Operator "${spec.component}" refuses its settings: ${fault.message}`, {
-    issues: [{ pointer: `/components/${spec.component}/settings`, message: fault.message }],
+  const component = componentOf(spec.component)
+  return new SpqrError('INVALID_DOCUMENT', `Operator "${component}" refuses its settings: ${fault.message}`, {
+    issues: [{ pointer: `/components/${component}/settings`, message: fault.message }],
   })
 }
 
-function resetRefusal(component: string): SpqrError {
+function resetRefusal(unit: string): SpqrError {
   return new SpqrError(
     'INVALID_STATE',
-    `Cannot change "${component}" and keep its state: these settings start it anew. Leave out keepState=required to allow that.`,
+    `Cannot change "${componentOf(unit)}" and keep its state: these settings start it anew. Leave out keepState=required to allow that.`,
   )
 }

@@ -50,6 +50,7 @@ const fromProcess = v.variant('type', [
       sequence: number,
       sinceFlush: number,
       ended: v.boolean(),
+      split: v.optional(v.strictObject({ by: text, instances: number })),
     }),
   }),
   v.strictObject({ type: v.literal('sunk'), pipeline: number, component: id, epoch: number, end: v.boolean() }),

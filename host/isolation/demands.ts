@@ -23,7 +23,7 @@ const ANY_PORT = 1 << 16
 
 export function demandsOf(graph: GraphSpec): Demands {
   const portsOf = (component: string): number =>
-    graph.operators.find((operator) => operator.component === component)?.ports ?? ANY_PORT
+    [...graph.operators, ...graph.splits].find((operator) => operator.component === component)?.ports ?? ANY_PORT
   const emitters = graph.emitters.map(({ channel, edges, capacityBytes }) => ({
     channel,
     ports: Math.max(1, ...edges.map((edge) => portsOf(edge.from))),

@@ -186,11 +186,9 @@ export class RelayPipelines {
     const pipeline = this.known(key)
     const graphs = [pipeline.graph, ...(pipeline.next ? [pipeline.next] : [])]
     const module = this.modules.get(image.digest)
-    const isOurs = graphs.some((graph) =>
-      graph.operators.some((o) => o.component === image.component && o.digest === image.digest),
-    )
+    const isOurs = graphs.some((graph) => isImageOf(graph, image))
     if (!isOurs || !module) throw new MalformedFrame(`an image of "${image.component}"`)
-    if (memory.length % PAGE_BYTES !== 0 || memory.length > module.memoryBytesMax) {
+    if (memory.length % PAGE_BYTES !== 0 || memory.length > (image.split ? 0 : module.memoryBytesMax)) {
       throw new MalformedFrame(`an image of ${memory.length} bytes`)
     }
     for (const name of Object.keys(image.globals)) {
@@ -223,7 +221,12 @@ export class RelayPipelines {
   /** Is one of this pipeline's components, or of none. */
   checkComponent(key: number, component: string): void {
     const { graph, next } = this.known(key)
-    const all = [graph, ...(next ? [next] : [])].flatMap((g) => [...g.sources, ...g.operators, ...g.emitters])
+    const all = [graph, ...(next ? [next] : [])].flatMap((g) => [
+      ...g.sources,
+      ...g.operators,
+      ...g.splits,
+      ...g.emitters,
+    ])
     if (component !== '' && !all.some((c) => c.component === component)) {
       throw new MalformedFrame(`the component "${component}"`)
     }
@@ -314,4 +317,12 @@ export class RelayPipelines {
     pipeline.goneChannels.add(inlet.channel)
     this.pipe.inlets.delete(inlet.channel)
   }
+}
+
+/** Of one of its units, or of all instances of one of its split operators. */
+function isImageOf(graph: GraphSpec, { component, digest, split }: Omit<Image, 'memory'>): boolean {
+  if (!split) return graph.operators.some((o) => o.component === component && o.digest === digest)
+  return graph.splits.some(
+    (s) => s.component === component && s.digest === digest && s.by === split.by && s.instances === split.instances,
+  )
 }

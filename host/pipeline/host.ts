@@ -7,7 +7,6 @@ import { deadLetterTopic, ingestTopic, topicName } from '../../schemas/names.ts'
 import type { Plan } from '../../schemas/plan.ts'
 import type { TenantSpec } from '../../schemas/tenant.ts'
 import type { FromBridge } from '../bridges/runtime/messages.ts'
-import type { CountersView } from '../compute/counters.ts'
 import type { ChangeResult, EdgeStats, FromCompute } from '../compute/messages.ts'
 import type { Permissions } from '../permissions/permissions.ts'
 import { Tenants } from '../quota/tenants.ts'
@@ -16,6 +15,7 @@ import { CHANNELS_MAX } from '../ring/doorbell.ts'
 import { connectTransport, type KafkaAddress } from '../transport/connect.ts'
 import { EmbeddedLog } from '../transport/embedded/embedded-log.ts'
 import type { Checkpoint, CheckpointSummary, Transport } from '../transport/transport.ts'
+import { type ComponentStats, componentStats } from './component-stats.ts'
 import { Events } from './events.ts'
 import { LoadWatch } from './load-watch.ts'
 import { Modules } from './modules.ts'
@@ -23,6 +23,7 @@ import { type NumberPool, Numbers } from './numbers.ts'
 import { PipelineControl, type PipelineOwner, type PipelineState, type StartTimings } from './pipeline-control.ts'
 import { inDocument, resolvePlan } from './plan-checks.ts'
 import { Readers } from './readers.ts'
+import { isSplitAnew } from './split-state.ts'
 import { isGoneBackTo, isPlaceInSources, keepAsNewest, ofOtherVersions, startingPoint } from './starting-point.ts'
 import { Wiring } from './wiring.ts'
 import { type BridgeThread, Workers } from './workers.ts'
@@ -271,7 +272,7 @@ export class Host implements PipelineOwner {
   }
 
   /** What each component did so far, and what waits on each edge; also of a pipeline that does not run now. */
-  async stats(tenant: string, id: string): Promise<{ components: Record<string, CountersView>; edges: EdgeStats[] }> {
+  async stats(tenant: string, id: string): Promise<{ components: Record<string, ComponentStats>; edges: EdgeStats[] }> {
     const pipeline = this.pipeline(tenant, id)
     // Asked first: with the answer of a process come its last counts.
     const answer = pipeline.isLive
@@ -280,10 +281,7 @@ export class Host implements PipelineOwner {
           .ask({ type: 'edges', pipeline: pipeline.key })
           .catch(() => undefined)
       : undefined
-    const components: Record<string, CountersView> = {}
-    for (const [component, block] of pipeline.wiring.counters()) {
-      components[component] = this.workers.slabs.block(block).read()
-    }
+    const components = componentStats(pipeline.wiring.counters(), this.workers.slabs)
     return { components, edges: answer?.type === 'done' ? (answer.edges ?? []) : [] }
   }
 
@@ -424,6 +422,7 @@ export class Host implements PipelineOwner {
     { keepState, live = false }: { keepState: boolean; live?: boolean },
   ): Promise<PutResult> {
     const timings: StartTimings = { placeMs: 0, instantiateMs: 0 }
+    const isDealtAnew = isSplitAnew(pipeline.plan, plan)
     if (!pipeline.isLive) {
       if (live) {
         const { state } = pipeline
@@ -434,7 +433,7 @@ export class Host implements PipelineOwner {
       pipeline.plan = { ...plan, paused: pipeline.plan.paused }
       return { state: pipeline.state, warnings: [], timings, changes: [] }
     }
-    if (plan.isolation !== pipeline.plan.isolation) return this.moveHouse(pipeline, plan)
+    if (isDealtAnew || plan.isolation !== pipeline.plan.isolation) return this.startAsAnother(pipeline, plan)
     const began = performance.now()
     const resolved = resolvePlan(plan, this.tenants, this.permissions)
     try {
@@ -452,8 +451,8 @@ export class Host implements PipelineOwner {
     }
   }
 
-  /** Another isolation: from a checkpoint, on another worker. @throws SpqrError: it runs where it was */
-  private async moveHouse(pipeline: PipelineControl, plan: Plan): Promise<PutResult> {
+  /** Another isolation, or operators split in another way: from a checkpoint. @throws SpqrError: it runs as it was */
+  private async startAsAnother(pipeline: PipelineControl, plan: Plan): Promise<PutResult> {
     const before = pipeline.plan
     const paused = pipeline.state === 'paused'
     resolvePlan(plan, this.tenants, this.permissions)

@@ -6,6 +6,7 @@ import type { Plan } from '../../schemas/plan.ts'
 import type { CheckpointMeta, RestoreFrom } from '../bridges/runtime/messages.ts'
 import type { ChangeResult, GraphSpec, Image } from '../compute/messages.ts'
 import type { Checkpoint, CheckpointSummary, SlotId, Transport } from '../transport/transport.ts'
+import { imagesOf } from './split-state.ts'
 import type { Wired, Wiring } from './wiring.ts'
 import type { Workers } from './workers.ts'
 
@@ -353,25 +354,12 @@ function bridgesOf(plan: Plan): string {
 
 /** Images of operators that had ended and are still the same; copies, as the others go to the compute worker. */
 function endedOf(images: Image[], { graph }: Wired): Image[] {
+  const units = [...graph.operators, ...graph.splits]
   return images
-    .filter(
-      (image) =>
-        image.ended && graph.operators.some((o) => o.component === image.component && o.digest === image.digest),
-    )
+    .filter((image) => image.ended && units.some((u) => u.component === image.component && u.digest === image.digest))
     .map((image) => ({ ...image, memory: image.memory.slice() }))
 }
 
 export function summaryOf({ epoch, createdAt, revision, bytes }: Checkpoint): CheckpointSummary {
   return { epoch, createdAt, revision, bytes }
-}
-
-function imagesOf(checkpoint: Checkpoint): Image[] {
-  const { operators } = checkpoint.meta as CheckpointMeta
-  return checkpoint.snapshots.map(({ component, digest, globals, memory }) => ({
-    component,
-    digest,
-    globals,
-    memory,
-    ...(operators[component] ?? { sequence: 0, sinceFlush: 0, ended: false }),
-  }))
 }

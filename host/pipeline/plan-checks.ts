@@ -10,8 +10,6 @@ import { resolveSettings } from './settings.ts'
 
 /** The plan with its references resolved. @throws SpqrError INVALID_DOCUMENT, PERMISSION_DENIED */
 export function resolvePlan(plan: Plan, tenants: Tenants, hostPermissions: Permissions): Plan {
-  const split = plan.components.findIndex((c) => c.kind === 'operator' && (c.parallelism ?? 1) > 1)
-  if (split >= 0) throw notHere(`/components/${split}/parallelism`, 'this host runs one instance of each operator')
   const { grants, secrets } = tenants.get(plan.tenant).spec
   const permissions = grants ? hostPermissions.narrow(grants) : hostPermissions
   const resolved = resolveSettings(plan, permissions, secrets)

@@ -6,10 +6,11 @@ import type { Plan, PlanOperator } from '../../schemas/plan.ts'
 import { parseStart, RESTART_WORDS } from '../../schemas/start.ts'
 import type { CheckpointMeta } from '../bridges/runtime/messages.ts'
 import type { Checkpoint, SlotId, Transport } from '../transport/transport.ts'
+import { asSplitNow } from './split-state.ts'
 
 /**
  * What the plan starts from; undefined: anew.
- * @throws SpqrError NOT_FOUND, INVALID_STATE (damaged, or of another version of an operator)
+ * @throws SpqrError NOT_FOUND, INVALID_STATE (damaged, of another version of an operator, or split in another way)
  */
 export async function startingPoint(transport: Transport, slot: SlotId, plan: Plan): Promise<Checkpoint | undefined> {
   if (plan.fresh) return undefined
@@ -19,8 +20,9 @@ export async function startingPoint(transport: Transport, slot: SlotId, plan: Pl
   }
   if (!start || (start.at === 'word' && start.word === 'checkpoint')) {
     const newest = await transport.checkpoint(slot)
-    if (newest) checkVersions(plan, newest, newest.revision >= plan.revision && plan.forkOf === undefined)
-    return newest
+    if (!newest) return undefined
+    checkVersions(plan, newest, newest.revision >= plan.revision && plan.forkOf === undefined)
+    return asSplitNow(plan, newest)
   }
   // Epochs go up, whatever is gone back to.
   const [newest] = await transport.checkpoints(slot)
@@ -30,8 +32,9 @@ export async function startingPoint(transport: Transport, slot: SlotId, plan: Pl
     const name = start.at === 'savepoint' ? `savepoint "${start.name}"` : `checkpoint of epoch ${start.epoch}`
     if (!kept) throw new SpqrError('NOT_FOUND', `Pipeline "${plan.id}" has no ${name}`)
     checkVersions(plan, kept, true)
-    const meta: CheckpointMeta = { ...(kept.meta as CheckpointMeta), completed: false, failed: undefined }
-    return { ...kept, epoch: Math.max(kept.epoch, newest?.epoch ?? 0) + 1, meta }
+    const fitting = asSplitNow(plan, kept)
+    const meta: CheckpointMeta = { ...(fitting.meta as CheckpointMeta), completed: false, failed: undefined }
+    return { ...fitting, epoch: Math.max(kept.epoch, newest?.epoch ?? 0) + 1, meta }
   }
   // From a place in the sources: no state.
   if (!newest) return undefined

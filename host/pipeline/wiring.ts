@@ -6,7 +6,8 @@ import { SpqrError } from '../../schemas/errors.ts'
 import type { Plan, PlanComponent, PlanEdge, PlanEmitter, PlanOperator, PlanSource } from '../../schemas/plan.ts'
 import type { BridgeSpec } from '../bridges/runtime/messages.ts'
 import { topicOfSource } from '../bridges/runtime/slot-topics.ts'
-import type { EdgeSpec, GraphSpec } from '../compute/messages.ts'
+import type { EdgeSpec, GraphSpec, OperatorSpec } from '../compute/messages.ts'
+import { laneName, unitName } from '../compute/units.ts'
 import type { Tenant } from '../quota/tenants.ts'
 import type { NumberPool } from './numbers.ts'
 
@@ -44,7 +45,7 @@ export class Wiring {
     this.letters = { kind: 'emitter', type: 'topic', channel: channels.take(), counters: blocks.take() }
   }
 
-  /** Counter block of each component. */
+  /** Counter block of each component; of a split operator, of each instance under the name of its unit. */
   counters(): Map<string, number> {
     return new Map([...this.seats].map(([component, seat]) => [component, seat.counters]))
   }
@@ -61,7 +62,9 @@ export class Wiring {
   /** Numbers for a plan: components that stay keep theirs. `accept` or `reject` must follow. */
   wire(plan: Plan, tenant: Tenant): Wired {
     const seats = new Map<string, Seat>()
-    for (const component of plan.components) seats.set(component.id, this.seatFor(component))
+    for (const component of plan.components) {
+      for (const name of namesOf(component)) seats.set(name, this.seatFor(component, name))
+    }
     this.pending = seats
     const sources = plan.components.filter((c): c is PlanSource => c.kind === 'source')
     const operators = inOrder(plan)
@@ -81,7 +84,7 @@ export class Wiring {
         index,
         ...numbersOf(seats, source.id),
       })),
-      operators: operators.map((operator) => operator.id),
+      operators: operators.flatMap((operator) => [...new Set([operator.id, ...namesOf(operator)])]),
       emitters: emitters.map((emitter) => ({
         component: emitter.id,
         type: emitter.type,
@@ -106,22 +109,14 @@ export class Wiring {
         channel: source.channel,
         counters: source.counters,
       })),
-      operators: operators.map((operator) => ({
+      operators: operators.flatMap((operator) => unitsOf(operator, seats, portsOf)),
+      splits: operators.filter(isSplit).map((operator) => ({
         component: operator.id,
-        name: operator.name,
-        version: operator.version,
         digest: operator.digest,
         ports: operator.ports.length,
-        settings: JSON.stringify(operator.settings),
         edges: edgesOf(operator.from, portsOf),
-        emitWhen: operator.emitWhen,
-        onError: operator.onError,
-        limits: {
-          fuelPerRecord: operator.limits.fuelPerRecord ?? FUEL_PER_RECORD,
-          memoryBytes: (operator.limits.memoryMiB ?? MEMORY_MIB) << 20,
-          outputBytesPerRecord: operator.limits.outputBytesPerRecord ?? OUTPUT_BYTES_PER_RECORD,
-        },
-        counters: seats.get(operator.id)!.counters,
+        by: operator.partitionBy!,
+        instances: operator.parallelism!,
       })),
       emitters: emitters.map((emitter) => ({
         component: emitter.id,
@@ -165,9 +160,9 @@ export class Wiring {
     this.leaving = []
   }
 
-  private seatFor(component: PlanComponent): Seat {
+  private seatFor(component: PlanComponent, name: string): Seat {
     const type = component.kind === 'operator' ? 'operator' : component.type
-    const present = this.seats.get(component.id)
+    const present = this.seats.get(name)
     if (present && present.kind === component.kind && present.type === type) return present
     // An emitter that only counts needs no ring: the compute worker does it.
     const local = component.kind === 'operator' || (component.kind === 'emitter' && type === 'discard')
@@ -178,6 +173,45 @@ export class Wiring {
     if (seat.channel >= 0) this.channels.giveBack(seat.channel)
     this.blocks.giveBack(seat.counters)
   }
+}
+
+/** Whether it has several instances, each for some of the keys. */
+export function isSplit({ parallelism = 1 }: PlanOperator): boolean {
+  return parallelism > 1
+}
+
+/** Of the units that do a component's work: of all but a split operator it is itself. */
+function namesOf(component: PlanComponent): string[] {
+  if (component.kind !== 'operator' || !isSplit(component)) return [component.id]
+  return Array.from({ length: component.parallelism! }, (_, instance) => unitName(component.id, instance))
+}
+
+/** What runs of an operator: one instance, or several that each read a lane. */
+function unitsOf(
+  operator: PlanOperator,
+  seats: Map<string, Seat>,
+  portsOf: (component: string) => string[],
+): OperatorSpec[] {
+  const spec = {
+    name: operator.name,
+    version: operator.version,
+    digest: operator.digest,
+    ports: operator.ports.length,
+    settings: JSON.stringify(operator.settings),
+    emitWhen: operator.emitWhen,
+    onError: operator.onError,
+    limits: {
+      fuelPerRecord: operator.limits.fuelPerRecord ?? FUEL_PER_RECORD,
+      memoryBytes: (operator.limits.memoryMiB ?? MEMORY_MIB) << 20,
+      outputBytesPerRecord: operator.limits.outputBytesPerRecord ?? OUTPUT_BYTES_PER_RECORD,
+    },
+  }
+  return namesOf(operator).map((component, instance) => {
+    const { counters } = seats.get(component)!
+    if (!isSplit(operator)) return { ...spec, component, edges: edgesOf(operator.from, portsOf), counters }
+    const lane = { from: laneName(operator.id, instance), portsLow: -1, portsHigh: -1 }
+    return { ...spec, component, of: operator.id, edges: [lane], counters }
+  })
 }
 
 function numbersOf(seats: Map<string, Seat>, component: string): { channel: number; counters: number } {

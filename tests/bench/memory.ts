@@ -122,6 +122,7 @@ export async function throughput(events: string[], { name, settings }: OperatorU
     delivery: 'at-most-once',
     sources: [{ component: 'in', topic: null, channel: 1, counters: 0 }],
     operators: [operator],
+    splits: [],
     emitters: [
       {
         component: 'out',

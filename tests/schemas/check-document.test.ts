@@ -197,7 +197,7 @@ test('settings that are missing are told of the component', () => {
 })
 
 test('fields of an operator are not for others', () => {
-  for (const field of ['emitWhen', 'onError', 'limits', 'partitionBy', 'parallelism']) {
+  for (const field of ['emitWhen', 'onError', 'limits', 'partitionBy', 'parallelism', 'discardState']) {
     refused(pipeline(source, { ...sink('in'), [field]: 1 }), `/components/1/${field}`, /belongs to an operator/)
   }
 })
@@ -206,6 +206,44 @@ test('parallelism goes with a key to split by', () => {
   refused(pipeline(source, { ...filter('in'), parallelism: 2 }, sink('f')), '/components/1/parallelism', /partitionBy/)
   refused(pipeline(source, { ...filter('in'), partitionBy: 'a[' }, sink('f')), '/components/1/partitionBy', /path/)
   good(pipeline(source, { ...filter('in'), parallelism: 2, partitionBy: 'key' }, sink('f')))
+})
+
+test('what an operator keeps together has to be in one instance', () => {
+  const aggregate = (groupBy: unknown, partitionBy: string) => {
+    const settings = { groupBy, fields: [{ as: 'n', fn: 'count' }] }
+    const a = { id: 'a', operator: 'json-aggregate', from: 'in', settings, parallelism: 2, partitionBy }
+    return good(pipeline(source, a, sink('a'))).warnings.map(({ pointer }) => pointer)
+  }
+  assert.equal(aggregate('user.id', 'user.id'), [])
+  assert.equal(aggregate(['country', { path: 'user.id', as: 'user' }], 'user.id'), [])
+  for (const [groupBy, by] of [
+    ['user.id', 'country'],
+    [undefined, 'user.id'],
+    ['key', 'key'],
+  ] as const) {
+    assert.equal(aggregate(groupBy, by), ['/components/1/partitionBy'], `${groupBy} ${by}`)
+  }
+  const dedupe = (by: string, partitionBy: string) => {
+    const d = { id: 'd', operator: 'dedupe', from: 'in', settings: { by, capacity: 9 }, parallelism: 2, partitionBy }
+    return good(pipeline(source, d, sink('d'))).warnings.length
+  }
+  assert.equal([dedupe('key', 'key'), dedupe('a', 'a'), dedupe('a', 'key')], [0, 0, 1])
+})
+
+test('instances of all operators together have a limit', () => {
+  const split = (n: number) => ({ ...filter('in', `f${n}`), parallelism: 64, partitionBy: 'key' })
+  good(pipeline(source, ...[1, 2, 3, 4].map(split), sink(['f1', 'f2', 'f3', 'f4'])))
+  refused(pipeline(source, ...[1, 2, 3, 4, 5].map(split), sink('f1')), '/components', /320 instances together/)
+})
+
+test('what only several hosts could do is a warning', () => {
+  const document = { ...pipeline(source, sink('in')), replicas: 2, placement: { labels: { zone: 'a' } } }
+  assert.equal(
+    good(document).warnings.map(({ pointer }) => pointer),
+    ['/replicas', '/placement'],
+  )
+  refused({ ...document, strict: true }, '/replicas', /runs once/)
+  assert.equal(good({ ...document, replicas: 1, placement: {} }).warnings, [])
 })
 
 test('an emitter that cannot hold the delivery is a warning, a source that cannot be read again is a problem', () => {

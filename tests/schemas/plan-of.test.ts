@@ -47,6 +47,7 @@ test('a plan holds all that a host needs', () => {
         limits: {},
         partitionBy: undefined,
         parallelism: undefined,
+        discardState: undefined,
         permissions: [],
       },
       {

@@ -92,6 +92,7 @@ export function graphOf(
     delivery: 'at-least-once',
     sources: sources.map((component) => ({ component, topic: 't', channel: channel++, counters: counters++ })),
     operators: operators.map((spec) => ({ ...spec, counters: counters++ })),
+    splits: [],
     emitters: Object.entries(emitters).map(
       ([component, edges]): EmitterSpec => ({
         component,

@@ -43,18 +43,20 @@ const decoder = new TextDecoder()
 const encoder = new TextEncoder()
 const modules = new Map<string, WebAssembly.Module>()
 
-/** A shipped operator, as the build left it. */
+/** The bytes of a shipped operator, as the build left them. */
+export function shippedWasm(name: string): Uint8Array<ArrayBuffer> {
+  const index = join(root, 'dist', 'wasm-operators', 'index.json')
+  if (!existsSync(index)) throw new Error('run node dist/wasm-operators/build.js first')
+  const entries = JSON.parse(readFileSync(index, 'utf8')) as { name: string; file: string }[]
+  const entry = entries.find((known) => known.name === name)
+  if (!entry) throw new Error(`${name} is not among the built operators`)
+  return new Uint8Array(readFileSync(join(dirname(index), entry.file)))
+}
+
+/** A shipped operator. */
 export function shipped(name: string): WebAssembly.Module {
-  let module = modules.get(name)
-  if (!module) {
-    const index = join(root, 'dist', 'wasm-operators', 'index.json')
-    if (!existsSync(index)) throw new Error('run node dist/wasm-operators/build.js first')
-    const entries = JSON.parse(readFileSync(index, 'utf8')) as { name: string; file: string }[]
-    const entry = entries.find((known) => known.name === name)
-    if (!entry) throw new Error(`${name} is not among the built operators`)
-    module = new WebAssembly.Module(new Uint8Array(readFileSync(join(dirname(index), entry.file))))
-    modules.set(name, module)
-  }
+  const module = modules.get(name) ?? new WebAssembly.Module(shippedWasm(name))
+  modules.set(name, module)
   return module
 }
 

@@ -5,7 +5,7 @@ import type { Delivery } from '../../../schemas/document.ts'
 import type { ErrorMessage } from '../../../schemas/errors.ts'
 import type { StartFrom } from '../../../schemas/plan.ts'
 import type { Grants } from '../../../schemas/tenant.ts'
-import type { Image } from '../../compute/messages.ts'
+import type { Image, SplitBy } from '../../compute/messages.ts'
 import type { CheckpointSummary } from '../../transport/transport.ts'
 
 export interface BridgeSourceSpec {
@@ -35,7 +35,7 @@ export interface BridgeSpec {
   delivery: Delivery
   checkpointEveryMs: number
   sources: BridgeSourceSpec[]
-  /** Operators by component, which give an image at each barrier. */
+  /** Units of operators, and split operators, which give an image at each barrier. */
   operators: string[]
   emitters: BridgeEmitterSpec[]
   deadLetters: { channel: number; counters: number }
@@ -53,7 +53,8 @@ export interface BridgeSpec {
 export interface CheckpointMeta {
   sources: Record<string, { position: unknown; sequence: number; ended: boolean }>
   emitters: Record<string, { position: unknown }>
-  operators: Record<string, { sequence: number; sinceFlush: number; ended: boolean }>
+  /** By unit (see compute/units.ts); of a split operator also what holds for all its instances, by its component. */
+  operators: Record<string, { sequence: number; sinceFlush: number; ended: boolean; split?: SplitBy }>
   completed: boolean
   /** It failed here, and stays so until it is resumed. */
   failed?: { code: string; message: string; component?: string }

@@ -3,6 +3,7 @@
 // Runs on: bridge.
 
 import type { Image } from '../../compute/messages.ts'
+import { componentOf, instanceOf } from '../../compute/units.ts'
 import type { SlotCommit, Snapshot } from '../../transport/transport.ts'
 import type { Epoch } from './epoch.ts'
 import type { CheckpointMeta } from './messages.ts'
@@ -41,14 +42,14 @@ export function slotCommit(
     meta.emitters[component] = { position }
   }
   const snapshots: Snapshot[] = []
-  for (const [component, image] of new Map([...standing.endedImages, ...(answers.images ?? [])])) {
-    const { sequence, sinceFlush, ended, digest, globals, memory } = image
-    meta.operators[component] = { sequence, sinceFlush, ended }
-    // A completed pipeline runs again only from its start: no state is worth keeping.
-    if (completed) continue
+  for (const [unit, image] of new Map([...standing.endedImages, ...(answers.images ?? [])])) {
+    const { sequence, sinceFlush, ended, digest, globals, memory, split } = image
+    meta.operators[unit] = split ? { sequence, sinceFlush, ended, split } : { sequence, sinceFlush, ended }
+    // A completed pipeline runs again only from its start: no state is worth keeping. That of a split operator is its units'.
+    if (completed || split) continue
     // The memory is given away; that of an operator that has ended is needed for every later checkpoint.
-    const given = standing.endedImages.has(component) ? memory.slice() : memory
-    snapshots.push({ component, instance: 0, digest, globals, memory: given })
+    const given = standing.endedImages.has(unit) ? memory.slice() : memory
+    snapshots.push({ component: componentOf(unit), instance: instanceOf(unit), digest, globals, memory: given })
   }
   return {
     slot: { tenant, pipeline: id, slot: 0 },

@@ -52,6 +52,7 @@ const graph: GraphSpec = {
   delivery: 'at-least-once',
   sources: [{ topic: null, component: 'in', channel: 1, counters: 1 }],
   operators: [],
+  splits: [],
   emitters: [
     {
       component: 'out',

@@ -1,0 +1,111 @@
+// Gathers what the instances of an operator that is split by key emit, as if it were one: numbers the records, and passes a
+// barrier or the end on when it has come out of every instance.
+// Runs on: compute. A mark stays where it stands until the others have come: the instance that passed it does nothing
+// meanwhile, so the operator as a whole has one state, and one sequence, at a barrier.
+
+import {
+  KIND_BARRIER,
+  KIND_DATA,
+  KIND_END,
+  RECORD_HEADER_BYTES,
+  RECORD_KIND,
+  RECORD_SEQUENCE,
+  RECORD_SOURCE_OFFSET,
+} from '../record/record.ts'
+import type { Run } from '../ring/ring.ts'
+import { type Input, takeInput } from './input.ts'
+import { Stage } from './output.ts'
+
+const BATCH_BYTES = 256 << 10
+const RECORDS_MAX = 1 << 30
+
+const run: Run = { from: 0, to: 0 }
+const taken = { bytes: 0, span: 0, records: 0 }
+
+export class Merger {
+  /** One per instance. */
+  readonly inputs: Input[] = []
+  readonly stage = new Stage()
+  /** Number of the last record that left. */
+  sequence = 0
+  private nextInput = 0
+  private readonly passed: (epoch: number, ended: boolean) => void
+
+  /** @param passed every instance has passed the barrier, or has ended; the mark follows */
+  constructor(passed: (epoch: number, ended: boolean) => void) {
+    this.passed = passed
+  }
+
+  /** Does the next piece of work. @returns false: there is none that can be done now // hot */
+  step(): boolean {
+    return this.stage.empty && this.move()
+  }
+
+  /** Takes all that the instances have emitted so far, however much waits already: behind it comes what they emit later. */
+  drain(): void {
+    while (this.move());
+  }
+
+  // hot
+  private move(): boolean {
+    const { inputs } = this
+    let marks = 0
+    let left = 0
+    for (let i = 0; i < inputs.length; i++) {
+      const input = inputs[(this.nextInput + i) % inputs.length]!
+      if (input.ended) continue
+      left++
+      input.output.peek(input, run)
+      if (run.from >= run.to) continue
+      if (input.output.bytes[run.from + RECORD_KIND] !== KIND_DATA) {
+        marks++
+        continue
+      }
+      this.nextInput = (this.nextInput + i + 1) % inputs.length
+      this.take(input)
+      return true
+    }
+    if (left === 0 || marks < left) return false
+    this.passMarks()
+    return true
+  }
+
+  // hot
+  private take(input: Input): void {
+    const { output } = input
+    const since = output.since()
+    takeInput(output.bytes, output.words, run.from, run.to, input, BATCH_BYTES, RECORDS_MAX, taken)
+    const { stage } = this
+    const start = stage.reserve(taken.span)
+    stage.bytes.set(output.bytes.subarray(run.from, run.from + taken.span), start)
+    const { words } = stage
+    for (let at = start; at < start + taken.span; at += words[at >> 2]!) {
+      const sequence = ++this.sequence
+      const word = (at + RECORD_SEQUENCE) >> 2
+      words[word] = sequence | 0
+      words[word + 1] = (sequence / 4294967296) | 0
+    }
+    stage.grow(taken.span)
+    output.advance(input, taken.span)
+    stage.publish(since)
+  }
+
+  /** Every instance that has not ended shows a mark: all of one kind, as the splitter gives the same to each. */
+  private passMarks(): void {
+    let ended = true
+    let epoch = 0
+    for (const input of this.inputs) {
+      if (input.ended) continue
+      const { bytes, words } = input.output
+      input.output.peek(input, run)
+      const isEnd = bytes[run.from + RECORD_KIND] === KIND_END
+      // An end among barriers counts as one, and has no epoch of its own.
+      if (!isEnd || ended) epoch = words[(run.from + RECORD_SOURCE_OFFSET) >> 2]! >>> 0
+      if (isEnd) input.end()
+      else ended = false
+      input.output.advance(input, RECORD_HEADER_BYTES)
+    }
+    this.passed(epoch, ended)
+    this.stage.publishControl(ended ? KIND_END : KIND_BARRIER, epoch)
+  }
+}
