@@ -194,7 +194,7 @@ export const API_OPERATIONS: readonly ApiOperation[] = [
     method: 'get',
     path: `${pipeline}/savepoints`,
     summary: 'List savepoints',
-    query: api.noQuery,
+    query: api.listQuery,
     answers: { 200: json(answers.savepointList) },
   },
   {

@@ -4,12 +4,13 @@
 import type { Hono } from 'hono'
 import { SpqrError } from '../../schemas/errors.ts'
 import type { Host } from '../pipeline/host.ts'
+import type { PipelineControl } from '../pipeline/pipeline-control.ts'
 import { lineJson, RecordRun, tappedRecordJson } from '../record/json-records.ts'
 import { type EventWriter, eventStream, eventText } from './event-stream.ts'
 
 export function streamRoutes(app: Hono, host: Host): void {
   app.post('/pipelines/:tenant/:id/ingest/:source', async (c) => {
-    const pipeline = host.pipeline(c.req.param('tenant'), c.req.param('id'))
+    const pipeline = running(host, c.req.param('tenant'), c.req.param('id'))
     const body = new Uint8Array(await c.req.arrayBuffer())
     const contentType = c.req.header('content-type') ?? ''
     return c.json(await host.ingest(pipeline, c.req.param('source'), contentType, body), 202)
@@ -42,8 +43,9 @@ export function streamRoutes(app: Hono, host: Host): void {
   })
 
   app.get('/pipelines/:tenant/:id/out/:component', (c) => {
-    const pipeline = host.pipeline(c.req.param('tenant'), c.req.param('id'))
-    const lastEventId = c.req.header('last-event-id')
+    const pipeline = running(host, c.req.param('tenant'), c.req.param('id'))
+    // A browser that has had no event yet says nothing.
+    const lastEventId = c.req.header('last-event-id') || undefined
     let reading: { ready(): void; stop(): void } | undefined
     const begin = async (writer: EventWriter): Promise<() => void> => {
       reading = await host.readers.read(pipeline, c.req.param('component'), lastEventId, {
@@ -82,4 +84,12 @@ export function streamRoutes(app: Hono, host: Host): void {
   app.all('/pipelines/*', () => {
     throw new SpqrError('METHOD_NOT_ALLOWED', 'There is no such call on a pipeline')
   })
+}
+
+/** @throws SpqrError NOT_FOUND; INVALID_STATE where nothing goes in or out */
+function running(host: Host, tenant: string, id: string): PipelineControl {
+  const pipeline = host.pipeline(tenant, id)
+  if (pipeline.isLive) return pipeline
+  const verb = pipeline.state === 'completed' ? 'restart' : 'resume'
+  throw new SpqrError('INVALID_STATE', `The pipeline "${id}" is ${pipeline.state}; ${verb} it first.`)
 }

@@ -3,12 +3,15 @@
 
 import type { Hono } from 'hono'
 import { SpqrError } from '../../schemas/errors.ts'
+import { jsonItems } from '../../schemas/json-items.ts'
 import type { Host } from '../pipeline/host.ts'
 import type { TopicSpec } from '../transport/transport.ts'
 import { eventStream, eventText } from './event-stream.ts'
 
 const JSON_HEADERS = { 'content-type': 'application/json' }
 const LIMIT = 100
+/** Read at once of a topic that is followed. */
+const FOLLOW_RECORDS = 1000
 
 export function topicRoutes(app: Hono, host: Host): void {
   app.get('/topics', async (c) => {
@@ -47,46 +50,65 @@ export function topicRoutes(app: Hono, host: Host): void {
   })
 
   app.get('/topics/:name/records', async (c) => {
-    const { partition, from = 'earliest', limit, follow } = c.req.query()
+    const { partition, from = 'earliest', limit, follow, own } = c.req.query()
     const query = {
       topic: c.req.param('name'),
       partition: partition === undefined ? undefined : Number(partition),
       from,
-      limit: limit === undefined ? LIMIT : Number(limit),
+      own: own === 'true',
     }
-    if (follow === 'true') return followTopic(host, query)
-    return new Response(await host.fetchRecords(query), { headers: JSON_HEADERS })
+    if (follow === 'true') return followTopic(host, query, limit === undefined ? undefined : Number(limit))
+    const bytes = await host.fetchRecords({ ...query, limit: limit === undefined ? LIMIT : Number(limit) })
+    return new Response(bytes, { headers: JSON_HEADERS })
   })
 }
 
-/** The records of a topic as events, one each, for as long as the reader listens. */
+interface Page {
+  /** Each as the JSON that it is. */
+  records: string[]
+  next: Record<string, string>
+}
+
+/** The records of a topic as events, one each, for as long as the reader listens, or until it had `limit` of them. */
 async function followTopic(
   host: Host,
-  query: { topic: string; partition?: number; from: string; limit: number },
+  query: { topic: string; partition?: number; from: string; own: boolean },
+  limit = Number.POSITIVE_INFINITY,
 ): Promise<Response> {
-  const info = await host.transport.topic(query.topic)
-  if (!info) throw new SpqrError('NOT_FOUND', `There is no topic "${query.topic}"`)
-  const partitions = query.partition === undefined ? [...Array(info.partitions).keys()] : [query.partition]
-  const from = new Map<number, string>(partitions.map((partition) => [partition, query.from]))
-  const due = new Set(partitions)
+  const read = async (partition: number | undefined, from: string): Promise<Page> => {
+    const bytes = await host.fetchRecords({ ...query, partition, from, limit: FOLLOW_RECORDS })
+    const text = new TextDecoder().decode(bytes)
+    const { next } = JSON.parse(text) as { next: Page['next'] }
+    return { records: jsonItems(text, text.indexOf('[')), next }
+  }
+  // What is wrong with the question is answered, not an open stream that ends.
+  const first = await read(query.partition, query.from)
+  const next = new Map(Object.entries(first.next).map(([partition, offset]) => [Number(partition), offset]))
+  const due = new Set(next.keys())
+  let left = limit
   let reading = false
   let readerReady = true
   let turn = (): void => undefined
   return eventStream(
     (writer) => {
-      const read = async (): Promise<void> => {
-        if (reading || !readerReady) return
+      const push = (records: string[]): void => {
+        for (const record of records) {
+          if (left <= 0) break
+          readerReady = writer.push(eventText(record))
+          if (--left <= 0) writer.close()
+        }
+      }
+      const readOn = async (): Promise<void> => {
+        if (reading || !readerReady || left <= 0) return
         reading = true
         try {
           for (const partition of [...due]) {
             due.delete(partition)
-            const bytes = await host.fetchRecords({ ...query, partition, from: from.get(partition)!, limit: 1000 })
-            const text = new TextDecoder().decode(bytes)
-            const { records, next } = JSON.parse(text) as { records: unknown[]; next: Record<string, string> }
-            from.set(partition, `offset:${next[partition]}`)
-            for (const record of records) readerReady = writer.push(eventText(JSON.stringify(record)))
-            if (records.length > 0) due.add(partition)
-            if (!readerReady) break
+            const page = await read(partition, `offset:${next.get(partition)}`)
+            next.set(partition, page.next[partition]!)
+            push(page.records)
+            if (page.records.length > 0) due.add(partition)
+            if (!readerReady || left <= 0) break
           }
         } catch {
           // The topic is gone.
@@ -94,18 +116,19 @@ async function followTopic(
         } finally {
           reading = false
         }
-        if (due.size > 0 && readerReady) void read()
+        if (due.size > 0 && readerReady) void readOn()
       }
       turn = () => {
         readerReady = true
-        void read()
+        void readOn()
       }
       const unwatch = host.transport.watch(query.topic, (partition) => {
-        if (!from.has(partition)) return
+        if (!next.has(partition)) return
         due.add(partition)
-        void read()
+        void readOn()
       })
-      void read()
+      push(first.records)
+      void readOn()
       return unwatch
     },
     () => turn(),

@@ -254,20 +254,21 @@ export class Host implements PipelineOwner {
 
   savepoint(tenant: string, id: string, name: string): Promise<CheckpointSummary> {
     return this.inTurn(tenant, id, async () => {
-      const pipeline = this.pipeline(tenant, id)
-      if (pipeline.isLive) return pipeline.takeCheckpoint(name)
-      // A stopped pipeline stands at its last checkpoint.
-      return this.transport.copyCheckpoint(pipeline.slot, pipeline.slot, name)
+      const pipeline = this.pipelines.get(keyOf(tenant, id))
+      if (pipeline?.isLive) return pipeline.takeCheckpoint(name)
+      // What does not run stands at its last checkpoint, also where it has not run in this process.
+      const slot = { tenant, pipeline: id, slot: 0 }
+      return this.transport.copyCheckpoint(slot, slot, undefined, name)
     })
   }
 
   /** Copies a checkpoint of one pipeline to another's id: where the other starts from. */
   forkFrom(tenant: string, from: string, to: string, savepoint?: string): Promise<CheckpointSummary> {
     return this.inTurn(tenant, from, async () => {
-      const original = this.pipeline(tenant, from)
-      const target = { tenant, pipeline: to, slot: 0 }
-      if (savepoint === undefined && original.isLive) await original.takeCheckpoint()
-      return this.transport.copyCheckpoint(original.slot, target, savepoint)
+      const original = this.pipelines.get(keyOf(tenant, from))
+      if (savepoint === undefined && original?.isLive) await original.takeCheckpoint()
+      const slot = { tenant, pipeline: from, slot: 0 }
+      return this.transport.copyCheckpoint(slot, { ...slot, pipeline: to }, savepoint)
     })
   }
 
@@ -315,6 +316,7 @@ export class Host implements PipelineOwner {
     partition?: number
     from: string
     limit: number
+    own?: boolean
   }): Promise<Uint8Array<ArrayBuffer>> {
     return (await this.askBridge({ type: 'fetch', ...query })) as Uint8Array<ArrayBuffer>
   }

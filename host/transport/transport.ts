@@ -167,8 +167,8 @@ export interface Transport {
   /** The named, or the newest, checkpoint that is whole. @throws SpqrError NOT_FOUND, INVALID_STATE (damaged, says which) */
   checkpoint(slot: SlotId, which?: { savepoint: string } | { epoch: number }): Promise<Checkpoint | undefined>
   checkpoints(slot: SlotId): Promise<CheckpointSummary[]>
-  /** Copies a savepoint (or the newest checkpoint) of one slot to another, under the same name. */
-  copyCheckpoint(from: SlotId, to: SlotId, savepoint?: string): Promise<CheckpointSummary>
+  /** Copies a savepoint (or the newest checkpoint) of one slot to another, under the same name or the one of `as`. */
+  copyCheckpoint(from: SlotId, to: SlotId, savepoint?: string, as?: string): Promise<CheckpointSummary>
   /** Removes every checkpoint and savepoint of the pipeline's slots, or just one savepoint. */
   deleteCheckpoints(tenant: string, pipeline: string, savepoint?: string): Promise<void>
 

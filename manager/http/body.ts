@@ -8,6 +8,10 @@ export const BODY_BYTES_MAX = 1 << 20
 export const RECORDS_BYTES_MAX = 16 << 20
 export const WASM_BYTES_MAX = 4 << 20
 
+/** What is read and thrown away of a body that is too large, so that the refusal reaches who is still sending. */
+const REST_BYTES_MAX = 64 << 20
+const REST_MS_MAX = 2000
+
 const NOTHING = new Uint8Array(0)
 
 /**
@@ -24,7 +28,10 @@ export async function bodyBytes(c: ApiContext, bytesMax: number): Promise<Uint8A
   const length = c.req.header('content-length')
   // With a length Node ends the body there; without one it is counted while it comes.
   if (length !== undefined) {
-    if (Number(length) > bytesMax) throw tooLarge(bytesMax)
+    if (Number(length) > bytesMax) {
+      await dropRest((c.req.raw.body as ReadableStream<Uint8Array> | null)?.getReader())
+      throw tooLarge(bytesMax)
+    }
     const bytes = new Uint8Array(await received(c.req.arrayBuffer()))
     if (bytes.length > bytesMax) throw tooLarge(bytesMax)
     return bytes
@@ -37,10 +44,16 @@ export async function bodyBytes(c: ApiContext, bytesMax: number): Promise<Uint8A
 async function collect(stream: ReadableStream<Uint8Array>, bytesMax: number): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = []
   let bytes = 0
-  for await (const chunk of stream) {
-    bytes += chunk.length
-    if (bytes > bytesMax) throw tooLarge(bytesMax)
-    chunks.push(chunk)
+  const reader = stream.getReader()
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) break
+    bytes += value.length
+    if (bytes > bytesMax) {
+      await dropRest(reader)
+      throw tooLarge(bytesMax)
+    }
+    chunks.push(value)
   }
   const all = new Uint8Array(bytes)
   let at = 0
@@ -49,6 +62,25 @@ async function collect(stream: ReadableStream<Uint8Array>, bytesMax: number): Pr
     at += chunk.length
   }
   return all
+}
+
+/** A connection that is closed with bytes on their way takes the answer with it: some of them are let in, for some time. */
+async function dropRest(reader: ReadableStreamDefaultReader<Uint8Array> | undefined): Promise<void> {
+  if (!reader) return
+  const late = setTimeout(() => void reader.cancel().catch(() => undefined), REST_MS_MAX)
+  try {
+    let bytes = 0
+    for (;;) {
+      const { done, value } = await reader.read()
+      if (done) return
+      bytes += value.length
+      if (bytes > REST_BYTES_MAX) return void (await reader.cancel())
+    }
+  } catch {
+    // Who sent it is gone.
+  } finally {
+    clearTimeout(late)
+  }
 }
 
 async function received<T>(body: Promise<T>): Promise<T> {

@@ -37,7 +37,7 @@ export async function jsonBody<S extends Schema>(
   const type = mediaType(c)
   const bytes = await bodyBytes(c, BODY_BYTES_MAX)
   if (optional && bytes.length === 0) return checkBody(schema, {})
-  if (type !== 'application/json') throw wrongType(c, 'application/json')
+  if (type !== 'application/json' && !type.endsWith('+json')) throw wrongType(c, 'application/json')
   return checkBody(schema, readable(bytes, 'application/json').value)
 }
 

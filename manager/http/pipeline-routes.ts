@@ -15,6 +15,7 @@ import {
 } from '../../schemas/api.ts'
 import type { Issue } from '../../schemas/errors.ts'
 import { pipelinePath } from '../hosts/host-client.ts'
+import { page } from '../page.ts'
 import { patchComponent, replaceDocument } from '../pipelines/change.ts'
 import { createPipeline, timingsOf } from '../pipelines/create.ts'
 import { readDeadLetters, replayDeadLetters } from '../pipelines/dead-letters.ts'
@@ -31,10 +32,11 @@ import { requireTopics } from '../pipelines/named-topics.ts'
 import { entryOf, type PipelineContext, pathId } from '../pipelines/pipeline-context.ts'
 import { keyOf } from '../pipelines/pipeline-index.ts'
 import { askHost, describePipeline, hostsOf, listPipelines, stateOf } from '../pipelines/state.ts'
-import type { ApiContext, Env } from './context.ts'
+import type { Env } from './context.ts'
 import { documentBody, jsonBody, queryOf } from './input.ts'
 
 const JSON_TYPE = { 'content-type': 'application/json' }
+const byName = (a: { name: string }, b: { name: string }): number => (a.name < b.name ? -1 : 1)
 const jsonText = (text: string, status = 200): Response => new Response(text, { status, headers: JSON_TYPE })
 
 export function pipelineRoutes(app: Hono<Env>, context: PipelineContext): void {
@@ -144,9 +146,13 @@ function lifeCycleRoutes(app: Hono<Env>, context: PipelineContext): void {
     )
   })
 
-  app.get('/v1/pipelines/:id/savepoints', (c) => {
-    queryOf(c, noQuery)
-    return ofHost(c, context, '/savepoints')
+  app.get('/v1/pipelines/:id/savepoints', async (c) => {
+    const query = queryOf(c, listQuery)
+    const tenant = c.get('tenant')
+    const { id } = entryOf(context, tenant, pathId(c.req.param('id')))
+    const path = `${pipelinePath(tenant, id)}/savepoints`
+    const { items } = await context.hosts.of(tenant, id).json<{ items: { name: string }[] }>('GET', path)
+    return c.json(page(items.sort(byName), ({ name }) => name, query))
   })
 
   app.post('/v1/pipelines/:id/fork', async (c) => {
@@ -176,13 +182,6 @@ function lifeCycleRoutes(app: Hono<Env>, context: PipelineContext): void {
     queryOf(c, noQuery)
     return c.json(await replayDeadLetters(context, c.get('tenant'), pathId(c.req.param('id'))))
   })
-}
-
-/** What the host answers of the pipeline. */
-function ofHost(c: ApiContext, context: PipelineContext, rest: string): Promise<Response> {
-  const tenant = c.get('tenant')
-  const { id } = entryOf(context, tenant, pathId(c.req.param('id')!))
-  return context.hosts.of(tenant, id).forward('GET', pipelinePath(tenant, id) + rest)
 }
 
 function allWarnings(own: Issue[], ofHost: string[] | undefined): Issue[] {

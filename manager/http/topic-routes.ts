@@ -100,11 +100,9 @@ async function records(c: ApiContext, context: PipelineContext, follow = false):
   const { name, path } = topicOf(c, context)
   const query = new URLSearchParams(search(c).slice(1))
   if (follow) query.set('follow', 'true')
+  // It reads as empty until it is there.
+  if (isOwnTopic(context, c, name)) query.set('own', 'true')
   const response = await stream(c, context.hosts.any(), `${path}/records${query.size ? `?${query}` : ''}`)
-  if (response.status === 404 && isOwnTopic(context, c, name) && query.get('follow') !== 'true') {
-    await response.body?.cancel()
-    return c.json({ records: [], next: { '0': '0' } })
-  }
   return passOn(c, name, response)
 }
 

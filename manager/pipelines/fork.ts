@@ -6,7 +6,7 @@ import type { Plan } from '../../schemas/plan.ts'
 import { type Placed, pipelinePath } from '../hosts/host-client.ts'
 import { type ComponentPatch, patchInto } from './change.ts'
 import { newRow, place, requireNew } from './create.ts'
-import { draftOf, invalid } from './draft.ts'
+import { type Draft, draftOf, invalid } from './draft.ts'
 import { moduleUses } from './module-uses.ts'
 import { requireTopics } from './named-topics.ts'
 import { entryOf, type PipelineContext, rowOf } from './pipeline-context.ts'
@@ -28,14 +28,14 @@ export function forkPipeline(
   request: ForkRequest,
 ): Promise<{ entry: PipelineEntry; placed: Placed; warnings: Issue[]; validatedAt: number }> {
   const { id, savepoint } = request
-  const { placed, failure } = entryOf(context, tenant, original)
-  if (!placed || failure) {
-    throw new SpqrError('INVALID_STATE', `Cannot fork "${original}": it runs on no host; resume it first.`)
+  const { failure } = entryOf(context, tenant, original)
+  if (failure) {
+    throw new SpqrError('INVALID_STATE', `Cannot fork "${original}": ${failure.message} Resume it first.`)
   }
   return context.serial.run(keyOf(tenant, id), async () => {
     requireNew(context, tenant, id)
     const row = rowOf(context, tenant, original)
-    const draft = draftOf(context, tenant, forkedDocument(row.document, original, request))
+    const draft = forkedDraft(context, tenant, forkedDocument(row.document, original, request), request)
     await requireTopics(context, draft)
     const validatedAt = performance.now()
     const plan = draft.plan(1)
@@ -63,9 +63,35 @@ function forkedDocument(text: string, original: string, { id, components = [] }:
   document.id = id
   const issues: Issue[] = []
   components.forEach((patch, i) => {
-    if (patchInto(document.components, patch.id, patch) >= 0) return
-    issues.push({ pointer: `/components/${i}/id`, message: `"${original}" has no component "${patch.id}"` })
+    const pointer = `/components/${i}/id`
+    const first = components.findIndex((other) => other.id === patch.id)
+    if (first < i) issues.push({ pointer, message: `"${patch.id}" is changed by component ${first} already` })
+    else if (patchInto(document.components, patch.id, patch) < 0) {
+      issues.push({ pointer, message: `"${original}" has no component "${patch.id}"` })
+    }
   })
   if (issues.length) throw invalid(issues)
   return document
+}
+
+/** Problems of a component that was changed are named where it stands in the request, not in the document. */
+function forkedDraft(
+  context: PipelineContext,
+  tenant: string,
+  document: Record<string, unknown>,
+  { components = [] }: ForkRequest,
+): Draft {
+  try {
+    return draftOf(context, tenant, document)
+  } catch (thrown) {
+    if (!(thrown instanceof SpqrError) || !thrown.issues) throw thrown
+    const ids = (document.components as { id: string }[]).map(({ id }) => id)
+    throw invalid(
+      thrown.issues.map((issue) => {
+        const at = /^\/components\/(\d+)(?=\/|$)/.exec(issue.pointer)
+        const asked = at ? components.findIndex(({ id }) => id === ids[Number(at[1])]) : -1
+        return asked < 0 ? issue : { ...issue, pointer: `/components/${asked}${issue.pointer.slice(at![0].length)}` }
+      }),
+    )
+  }
 }

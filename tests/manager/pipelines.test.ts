@@ -259,4 +259,65 @@ test('a listing goes page by page', async ({ m }) => {
   assert.equal([ids(second), second.body.next], [['c'], undefined])
 })
 
+test('a savepoint of what does not run names where it stands, and moves nothing', async ({ m }) => {
+  await m.ask('POST', '/v1/pipelines', document('p'))
+  const send = (n: number): Promise<unknown> =>
+    m.ask('POST', '/v1/pipelines/p/ingest/in', `{"a":1,"n":${n}}`, 'application/x-ndjson')
+  const passed = async (): Promise<number> =>
+    (await m.ask('GET', '/v1/pipelines/p/stats')).body.components.f.recordsOut as number
+  await send(1)
+  while ((await passed()) < 1) await new Promise((done) => setTimeout(done, 5))
+  const first = await m.ask('POST', '/v1/pipelines/p/savepoints', { name: 'then' })
+  await send(2)
+  while ((await passed()) < 2) await new Promise((done) => setTimeout(done, 5))
+  await m.ask('POST', '/v1/pipelines/p/stop')
+  const again = await m.ask('POST', '/v1/pipelines/p/savepoints', { name: 'then' })
+  assert.is(again.status, 201)
+  assert.ok(again.body.epoch > first.body.epoch, 'it is the present one')
+  assert.is((await m.ask('POST', '/v1/pipelines/p/savepoints', { name: 'other' })).status, 201)
+  await m.ask('POST', '/v1/pipelines/p/resume')
+  await send(3)
+  while ((await passed()) < 3) await new Promise((done) => setTimeout(done, 5))
+  assert.is(await passed(), 3, 'nothing is read again')
+  const names = (await m.ask('GET', '/v1/pipelines/p/savepoints')).body.items.map((s: { name: string }) => s.name)
+  assert.equal(names, ['other', 'then'])
+  const { body } = await m.ask('GET', '/v1/pipelines/p/savepoints?limit=1')
+  assert.equal([body.items.length, body.next], [1, 'other'])
+  assert.is((await m.ask('GET', '/v1/pipelines/p/savepoints?limit=1&after=other')).body.items[0].name, 'then')
+})
+
+test('what is stopped says so to who sends and who reads', async ({ m }) => {
+  await m.ask('POST', '/v1/pipelines', document('p'))
+  await m.ask('POST', '/v1/pipelines/p/stop')
+  const sent = await m.ask('POST', '/v1/pipelines/p/ingest/in', '1', 'application/x-ndjson')
+  const read = await m.ask('GET', '/v1/pipelines/p/out/d')
+  for (const { status, body } of [sent, read]) {
+    assert.equal([status, body.detail], [409, 'The pipeline "p" is stopped; resume it first.'])
+  }
+})
+
+test('a stopped pipeline is forked and kept after a restart of the manager too', async (context) => {
+  await context.m.ask('POST', '/v1/pipelines', document('p'))
+  await context.m.ask('POST', '/v1/pipelines/p/ingest/in', '{"a":1}', 'application/x-ndjson')
+  await context.m.ask('POST', '/v1/pipelines/p/stop')
+  const { folder } = context.m
+  await context.m.stop()
+  context.m = await startManager({ folder })
+  const { m } = context
+  assert.is((await m.ask('POST', '/v1/pipelines/p/savepoints', { name: 'later' })).status, 201)
+  assert.is((await m.ask('POST', '/v1/pipelines/p/fork', { id: 'q' })).status, 201)
+  assert.is((await m.ask('POST', '/v1/pipelines/p/fork', { id: 'r', savepoint: 'later' })).status, 201)
+  assert.is((await m.ask('GET', '/v1/pipelines/q')).body.state, 'running')
+})
+
+test('problems of a fork stand where the request has them', async ({ m }) => {
+  await m.ask('POST', '/v1/pipelines', document('p'))
+  const fork = async (components: object[]): Promise<unknown[]> => {
+    const { status, body } = await m.ask('POST', '/v1/pipelines/p/fork', { id: 'q', components })
+    return [status, body.issues?.map((issue: { pointer: string }) => issue.pointer)]
+  }
+  assert.equal(await fork([{ id: 'd' }, { id: 'f', settings: { wher: [] } }]), [422, ['/components/1/settings/wher']])
+  assert.equal(await fork([{ id: 'f' }, { id: 'd' }, { id: 'f' }]), [422, ['/components/2/id']])
+})
+
 test.run()

@@ -1,8 +1,11 @@
+import { connect } from 'node:net'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { WebSocket } from 'ws'
 import { type Listening, serve } from '../../manager/http/serve.ts'
+import { serverSentEvents } from '../../manager/http/server-sent-events.ts'
 import { document, remove, startManager, type TestManager } from '../support/manager.ts'
+import { rawHttp, statuses } from '../support/raw-http.ts'
 
 interface Context {
   m: TestManager
@@ -79,6 +82,80 @@ test('an ingest passes its bytes on as they are', async ({ m, server }) => {
   assert.equal([response.status, await response.json()], [202, { accepted: 1 }])
   const { records } = (await m.ask('GET', '/v1/topics/p.ingest.in/records')).body
   assert.equal(records[0].value, { base64: Buffer.from(body).toString('base64') })
+})
+
+test('a request that offers h2c is answered in HTTP/1.1, its body too, and holds up no end', async ({ m, server }) => {
+  const offer = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n'
+  const host = `Host: 127.0.0.1:${server.port}\r\n`
+  const body = JSON.stringify({ name: 'made' })
+  const get = `GET /healthz HTTP/1.1\r\n${host}${offer}\r\n`
+  assert.equal(statuses(await rawHttp(server.port, get, 5000, 1)), [200])
+  const type = `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n`
+  const post = `POST /v1/topics HTTP/1.1\r\n${host}${offer}${type}\r\n${body}`
+  assert.equal(statuses(await rawHttp(server.port, post, 5000, 1)), [201])
+  assert.is((await m.ask('GET', '/v1/topics/made')).status, 200)
+  const idle = connect(server.port, '127.0.0.1', () => idle.write(get))
+  await new Promise((done) => idle.once('data', done))
+  const closed = new Promise((done) => idle.once('close', done))
+  await server.stop(50)
+  await closed
+})
+
+test('what is no HTTP is told so', async ({ server }) => {
+  const garbage = await rawHttp(server.port, 'hello\r\n\r\n', 5000)
+  assert.equal([statuses(garbage), garbage.includes('"code":"INVALID_BODY"')], [[400], true])
+  const long = await rawHttp(server.port, `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`, 5000)
+  assert.equal([statuses(long), long.includes('application/problem+json')], [[431], true])
+})
+
+test('who sends too much and reads only then hears of it', async ({ server }) => {
+  for (let i = 0; i < 5; i++) {
+    const bytes = (4 << 20) + 1
+    const head = `PUT /v1/operators/w/1.0.0 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/wasm\r\nContent-Length: ${bytes}\r\n\r\n`
+    const answer = await rawHttp(server.port, Buffer.concat([Buffer.from(head), Buffer.alloc(bytes)]), 10_000)
+    assert.equal(statuses(answer), [413])
+  }
+})
+
+/** The data of the first events of a stream; it is left then. */
+async function eventsOf(
+  url: string,
+  count: number,
+  send: () => Promise<unknown> = async () => undefined,
+): Promise<string[]> {
+  const response = await fetch(url)
+  assert.is(response.status, 200, await (response.ok ? '' : response.text()))
+  await send()
+  const data: string[] = []
+  for await (const event of serverSentEvents(response.body as ReadableStream<Uint8Array>)) {
+    data.push(event.data)
+    if (data.length === count) break
+  }
+  return data
+}
+
+test('a topic of a pipeline is followed before its first record', async ({ m, server }) => {
+  await m.ask('POST', '/v1/pipelines', document('p'))
+  const send = (): Promise<unknown> => m.ask('POST', '/v1/pipelines/p/ingest/in', 'no json', 'application/x-ndjson')
+  const [record] = await eventsOf(`${server.url}/v1/topics/p.dead-letters/records?follow=true`, 1, send)
+  assert.is(JSON.parse(record!).value.code, 'INVALID_RECORD')
+})
+
+test('a follower gets what was written to the digit, as many as it wants, and hears what is wrong', async ({
+  m,
+  server,
+}) => {
+  await m.ask('POST', '/v1/topics', { name: 't', partitions: 2 })
+  const value = '{ "id" : 12345678901234567890,\n"e": 1.50, "s":"a]\\"},{" }'
+  const records = `{"records":[{"value":${value},"partition":1},{"value":2,"partition":0},{"value":3,"partition":0}]}`
+  await m.ask('POST', '/v1/topics/t/records', records, 'application/json')
+  const topic = `${server.url}/v1/topics/t/records?follow=true`
+  const all = await eventsOf(`${topic}&limit=2`, 99)
+  assert.is(all.length, 2, 'the stream ends there')
+  const [first] = await eventsOf(`${topic}&partition=1`, 1)
+  assert.ok(first!.includes(value.replace('\n', ' ')), first)
+  assert.is((await fetch(`${topic}&partition=2`)).status, 404)
+  assert.is((await fetch(`${topic}&partition=0&from=offset:9`)).status, 409)
 })
 
 test.run()

@@ -2,8 +2,13 @@
 
 import { connect } from 'node:net'
 
-/** Sends the bytes as they are. @returns all that came until the other side closed, or was silent for `quietMs` */
-export function rawHttp(port: number, bytes: string | Buffer, quietMs = 300): Promise<string> {
+/** Sends the bytes as they are. @returns all that came until there were `answers`, the other side closed, or was silent for `quietMs` */
+export function rawHttp(
+  port: number,
+  bytes: string | Buffer,
+  quietMs = 300,
+  answers = Number.POSITIVE_INFINITY,
+): Promise<string> {
   return new Promise((done) => {
     let answer = ''
     const socket = connect(port, '127.0.0.1', () => socket.write(bytes))
@@ -12,7 +17,10 @@ export function rawHttp(port: number, bytes: string | Buffer, quietMs = 300): Pr
       done(answer)
     }
     socket.setTimeout(quietMs, end)
-    socket.on('data', (chunk) => (answer += chunk.toString('latin1')))
+    socket.on('data', (chunk) => {
+      answer += chunk.toString('latin1')
+      if (statuses(answer).length >= answers) end()
+    })
     socket.on('error', end)
     socket.on('close', end)
   })

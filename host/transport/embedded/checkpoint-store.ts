@@ -145,11 +145,11 @@ export class CheckpointStore {
   }
 
   /** @throws SpqrError NOT_FOUND, INVALID_STATE */
-  copy(tx: WriteTransaction, from: SlotId, to: SlotId, savepoint?: string): CheckpointSummary {
+  copy(tx: WriteTransaction, from: SlotId, to: SlotId, savepoint?: string, as = savepoint): CheckpointSummary {
     const loaded = this.load(from, savepoint === undefined ? undefined : { savepoint })
     if (!loaded) throw new SpqrError('NOT_FOUND', `Cannot copy a checkpoint of ${textOf(from)}: there is none yet.`)
     const { epoch, createdAt, revision, meta, snapshots } = loaded
-    return this.store(tx, { slot: to, epoch, createdAt, revision, meta, snapshots, savepoint, keep: 3 })
+    return this.store(tx, { slot: to, epoch, createdAt, revision, meta, snapshots, savepoint: as, keep: 3 })
   }
 
   /** Removes everything of a pipeline, or one savepoint. */

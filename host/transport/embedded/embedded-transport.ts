@@ -160,8 +160,8 @@ export class EmbeddedTransport implements Transport {
     return this.#log.call('checkpoints', { op: 'checkpoints', slot })
   }
 
-  copyCheckpoint(from: SlotId, to: SlotId, savepoint?: string): Promise<CheckpointSummary> {
-    return this.#log.call('copyCheckpoint', { op: 'copyCheckpoint', from, to, savepoint })
+  copyCheckpoint(from: SlotId, to: SlotId, savepoint?: string, as?: string): Promise<CheckpointSummary> {
+    return this.#log.call('copyCheckpoint', { op: 'copyCheckpoint', from, to, savepoint, as })
   }
 
   async deleteCheckpoints(tenant: string, pipeline: string, savepoint?: string): Promise<void> {

@@ -108,7 +108,7 @@ export class Log {
         this.#staging.drop(body.transaction)
         return undefined
       case 'copyCheckpoint':
-        return this.#checkpoints.copy(tx, body.from, body.to, body.savepoint)
+        return this.#checkpoints.copy(tx, body.from, body.to, body.savepoint, body.as)
       case 'deleteCheckpoints':
         this.#checkpoints.delete(tx, body.tenant, body.pipeline, body.savepoint)
         return undefined

@@ -36,7 +36,7 @@ export type WriteBody =
     }
   | { op: 'commit'; commit: CommitBody }
   | { op: 'abort'; transaction: string }
-  | { op: 'copyCheckpoint'; from: SlotId; to: SlotId; savepoint?: string }
+  | { op: 'copyCheckpoint'; from: SlotId; to: SlotId; savepoint?: string; as?: string }
   | { op: 'deleteCheckpoints'; tenant: string; pipeline: string; savepoint?: string }
 
 /** What is answered at once from what is committed. */

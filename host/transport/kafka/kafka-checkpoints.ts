@@ -146,11 +146,11 @@ export class KafkaCheckpoints {
     return (await this.#newestFirst(slotId)).map(summaryOf)
   }
 
-  async copy(from: SlotId, to: SlotId, savepoint?: string): Promise<CheckpointSummary> {
+  async copy(from: SlotId, to: SlotId, savepoint?: string, as = savepoint): Promise<CheckpointSummary> {
     const loaded = await this.load(from, savepoint === undefined ? undefined : { savepoint })
     if (!loaded) throw new SpqrError('NOT_FOUND', `Cannot copy a checkpoint of ${textOf(from)}: there is none yet.`)
     const { epoch, createdAt, revision, meta, snapshots } = loaded
-    return this.store({ slot: to, epoch, createdAt, revision, meta, snapshots, savepoint }, this.#append)
+    return this.store({ slot: to, epoch, createdAt, revision, meta, snapshots, savepoint: as }, this.#append)
   }
 
   /** Removes everything of a pipeline, or one savepoint. */

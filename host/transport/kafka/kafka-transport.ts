@@ -269,8 +269,8 @@ export class KafkaTransport implements Transport {
     return this.#call('list checkpoints', () => this.#checkpoints.list(slot))
   }
 
-  copyCheckpoint(from: SlotId, to: SlotId, savepoint?: string): Promise<CheckpointSummary> {
-    return this.#call('copy a checkpoint', () => this.#checkpoints.copy(from, to, savepoint))
+  copyCheckpoint(from: SlotId, to: SlotId, savepoint?: string, as?: string): Promise<CheckpointSummary> {
+    return this.#call('copy a checkpoint', () => this.#checkpoints.copy(from, to, savepoint, as))
   }
 
   deleteCheckpoints(tenant: string, pipeline: string, savepoint?: string): Promise<void> {

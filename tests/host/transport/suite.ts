@@ -483,6 +483,16 @@ export function transportSuite(name: string, make: () => Promise<TransportUnderT
     await rejects(transport.copyCheckpoint(from, to), 'NOT_FOUND')
   })
 
+  test('the newest checkpoint is named in its own slot and stays the newest', async ({ under: { transport } }) => {
+    const slot = slotId()
+    await transport.commit({ slot, epoch: 1, revision: 1, meta: { m: 1 }, snapshots: [], savepoint: 'old' })
+    await transport.commit({ slot, epoch: 2, revision: 1, meta: { m: 2 }, snapshots: [] })
+    const named = await transport.copyCheckpoint(slot, slot, undefined, 'old')
+    assert.equal([named.epoch, named.savepoint], [2, 'old'])
+    assert.equal((await transport.checkpoint(slot))?.meta, { m: 2 })
+    assert.equal((await transport.checkpoint(slot, { savepoint: 'old' }))?.meta, { m: 2 })
+  })
+
   test('trimmed records go when they are old enough, and never one at or behind the offset', async ({
     under: { transport },
   }) => {
