@@ -181,7 +181,16 @@ export const auditItem = v.object({
   status: count,
 })
 export const auditList = list(auditItem)
-export const hostAnswer = v.looseObject({ id: v.string(), url: v.optional(v.string()) })
+/** `present`: heard within the last seconds; `away`: its pipelines wait for it. */
+export const hostAnswer = v.looseObject({
+  id: v.string(),
+  url: v.string(),
+  state: v.picklist(['present', 'away']),
+  pipelines: count,
+})
+export const hostHello = v.object({ manager: v.string(), nonce: v.string(), proof: v.string() })
+/** `ready`: all that shall run there runs. */
+export const heartbeatAnswer = v.object({ ready: v.boolean() })
 export const hostList = list(hostAnswer)
 
 export type CreatedAnswer = v.InferOutput<typeof createdAnswer>

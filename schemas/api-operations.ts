@@ -391,10 +391,24 @@ export const API_OPERATIONS: readonly ApiOperation[] = [
 
   {
     method: 'post',
+    path: '/v1/hosts/hello',
+    summary: 'What a host asks first: the manager proves that it knows the shared secret',
+    body: body(api.hostHelloBody),
+    answers: { 200: json(answers.hostHello) },
+  },
+  {
+    method: 'post',
     path: '/v1/hosts',
-    summary: 'Register a host',
+    summary: 'Register a host, which proves that it knows the shared secret',
     body: body(api.hostBody),
     answers: { 201: json(answers.hostAnswer) },
+  },
+  {
+    method: 'post',
+    path: '/v1/hosts/{id}/heartbeat',
+    summary: 'A host is still there; 401 where it must register again',
+    body: body(api.heartbeatBody),
+    answers: { 200: json(answers.heartbeatAnswer) },
   },
   {
     method: 'get',
@@ -406,7 +420,7 @@ export const API_OPERATIONS: readonly ApiOperation[] = [
   {
     method: 'delete',
     path: '/v1/hosts/{id}',
-    summary: 'Drain a host and remove it',
+    summary: 'Remove a host: its pipelines go on elsewhere, from a checkpoint',
     query: api.noQuery,
     answers: noBody,
   },

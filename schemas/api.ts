@@ -177,9 +177,19 @@ export const QUOTA_NAMES = Object.keys(quotasBody.entries) as (keyof v.InferOutp
 
 export const secretBody = closedObject({ value: v.pipe(v.string(), v.maxLength(64 * 1024)) })
 
+// Hosts. How they prove who they are: schemas/registration.ts.
+
+const nonce = v.pipe(
+  v.string(),
+  v.regex(/^[A-Za-z0-9_.-]{16,200}$/, 'must be 16 to 200 of the characters A–Z, a–z, 0–9, "_", "." and "-"'),
+)
+
+/** What a host makes up, so that an old answer of a manager proves nothing. */
+export const hostHelloBody = closedObject({ own: nonce })
+
 /** A host says that it is there, and what it has. */
 export const hostBody = closedObject({
-  id: v.optional(idSchema),
+  id: idSchema,
   url: v.pipe(
     text(2048),
     v.check(
@@ -191,7 +201,21 @@ export const hostBody = closedObject({
   resources: v.optional(
     closedObject({ cores: v.optional(integer(1, 4096)), memoryMiB: v.optional(integer(1, 1 << 24)) }),
   ),
+  /** Of its data folder: stays over restarts. */
+  folder: nonce,
+  /** Of this process: another one after each start. */
+  process: nonce,
+  /** Hosts of one manager share a transport; `id` is the Kafka cluster's, or the data folder's. */
+  transport: closedObject({ kind: v.picklist(['embedded', 'kafka']), id: text(256) }),
+  version: text(64),
+  /** Of its hello. */
+  own: nonce,
+  /** Of the manager's answer to that. */
+  nonce,
+  proof: nonce,
 })
+
+export const heartbeatBody = closedObject({ process: nonce })
 
 export type ListQuery = v.InferOutput<typeof listQuery>
 export type TapQuery = v.InferOutput<typeof tapQuery>

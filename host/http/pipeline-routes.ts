@@ -34,6 +34,11 @@ export function pipelineRoutes(app: Hono, host: Host): void {
     return c.body(null, 204)
   })
 
+  app.post('/pipelines/:tenant/:id/release', async (c) => {
+    await host.release(c.req.param('tenant'), c.req.param('id'))
+    return c.body(null, 204)
+  })
+
   app.post('/pipelines/:tenant/:id/move', async (c) => {
     const { tenant, id } = c.req.param()
     const { worker } = (await c.req.json()) as { worker: number }

@@ -252,6 +252,17 @@ export class Host implements PipelineOwner {
     })
   }
 
+  /** Stops a pipeline at a checkpoint and knows it no more; checkpoints and topics stay, for whoever has it next. */
+  release(tenant: string, id: string): Promise<void> {
+    return this.inTurn(tenant, id, async () => {
+      const pipeline = this.pipelines.get(keyOf(tenant, id))
+      if (!pipeline) return
+      await pipeline.stop()
+      this.forget(pipeline)
+      this.events.close(tenant, id)
+    })
+  }
+
   savepoint(tenant: string, id: string, name: string): Promise<CheckpointSummary> {
     return this.inTurn(tenant, id, async () => {
       const pipeline = this.pipelines.get(keyOf(tenant, id))

@@ -107,6 +107,8 @@ export interface AppendOptions {
 
 export interface Transport {
   readonly kind: 'embedded' | 'kafka'
+  /** The id that a cluster has; the embedded log is its data folder's. */
+  clusterId?(): Promise<string>
 
   /** @throws SpqrError ALREADY_EXISTS */
   createTopic(spec: TopicSpec): Promise<TopicInfo>

@@ -13,6 +13,8 @@ import { topicCommands } from './topic-commands.ts'
 /** What starts a part of the product: loaded when it is asked for, since hosts and managers are large. */
 const STARTERS: Record<string, string> = {
   dev: 'start a manager, a host and the embedded transport in one process',
+  manager: 'start a manager, which keeps what shall run and has hosts run it',
+  host: 'start a host, which runs pipelines for a manager',
 }
 
 interface Starter {

@@ -1,6 +1,7 @@
 // One host, over its HTTP API: in `spqr dev` its `fetch` handed over in memory, else the network.
 // Runs on: control.
 
+import { SpqrError } from '../../schemas/errors.ts'
 import type { Plan, PlanComponent, StartFrom } from '../../schemas/plan.ts'
 import { problemOf } from './problem-of.ts'
 
@@ -67,6 +68,10 @@ export type PutPlan = (plan: Plan, options: PutOptions) => Promise<Placed>
 export class HostClient {
   readonly id: string
   readonly url: string
+  /** Not heard for seconds: nothing is asked of it. */
+  isAway = false
+  /** A call got no answer: what was asked may hold there or not, until both have been compared. */
+  isInDoubt = false
   readonly #fetch: Fetch
   readonly #modules: ModuleReader
   readonly #put: PutPlan
@@ -85,11 +90,22 @@ export class HostClient {
     this.#put = put ?? ((plan, options) => this.#send(plan, options))
   }
 
-  /** Passes a request on and its answer back as it is, problems too. */
+  /** Passes a request on and its answer back as it is, problems too. @throws SpqrError TRANSPORT_UNAVAILABLE */
   async forward(method: string, path: string, body?: RequestBody, headers?: Record<string, string>): Promise<Response> {
+    if (this.isAway) throw this.awayError()
     // A stream needs `duplex`; for bytes and text it changes nothing.
     const init = { method, body: body ?? null, headers, duplex: 'half' }
-    return await this.#fetch(new Request(this.url + path, init as RequestInit))
+    try {
+      return await this.#fetch(new Request(this.url + path, init as RequestInit))
+    } catch (error) {
+      this.isInDoubt = true
+      throw error
+    }
+  }
+
+  awayError(): SpqrError {
+    const message = `The host "${this.id}" is away: it was not heard for some seconds; see whether it runs.`
+    return new SpqrError('TRANSPORT_UNAVAILABLE', message, { retriable: true })
   }
 
   /** @throws SpqrError of the host's problem */

@@ -14,7 +14,8 @@ export function auditTrail(audit: Audit): MiddlewareHandler<Env> {
     const { method, path } = c.req
     if (isReading(method) || c.res.status >= 400 || !path.startsWith('/v1/')) return
     const need = needOf(method, path)
-    // Records are no changes, and there are many; a dry run changes nothing.
+    // Hosts come and go by themselves; records are no changes, and there are many; a dry run changes nothing.
+    if (need.kind === 'host') return
     if ((need.kind === 'scope' && need.scope === 'ingest') || c.req.query('dryRun') === 'true') return
     const made = c.res.headers.get('location')
     audit.add({

@@ -2,16 +2,19 @@
 // Runs on: control.
 
 import { Hono } from 'hono'
+import type { HostClient } from '../hosts/host-client.ts'
 import { type HostSpec, Hosts } from '../hosts/hosts.ts'
+import { Registrar } from '../hosts/registrar.ts'
 import { Catalogs } from '../operators/catalogs.ts'
 import { Compiler, type CompilerFiles } from '../operators/compiler.ts'
 import { Operators } from '../operators/operators.ts'
 import { OperatorRegistry } from '../operators/registry.ts'
 import { readShipped } from '../operators/shipped.ts'
+import { evacuate } from '../pipelines/evacuate.ts'
 import { moduleUser } from '../pipelines/module-uses.ts'
 import type { PipelineContext } from '../pipelines/pipeline-context.ts'
 import { PipelineIndex } from '../pipelines/pipeline-index.ts'
-import { Restore } from '../pipelines/restore.ts'
+import { Reconcile } from '../pipelines/reconcile.ts'
 import { Serial } from '../serial.ts'
 import type { ControlStore } from '../store/control-store.ts'
 import { Audit } from '../tenants/audit.ts'
@@ -25,6 +28,7 @@ import { auditTrail } from './audit-trail.ts'
 import type { Env } from './context.ts'
 import { notFound, onError } from './errors.ts'
 import { type Access, authorize, localOnly, sameOrigin } from './guard.ts'
+import { hostRoutes } from './host-routes.ts'
 import { operatorRoutes } from './operator-routes.ts'
 import { pipelineRoutes } from './pipeline-routes.ts'
 import { streamRoutes } from './stream-routes.ts'
@@ -34,7 +38,10 @@ import { topicRoutes } from './topic-routes.ts'
 
 export interface ManagerOptions {
   store: ControlStore
-  hosts: readonly HostSpec[]
+  /** Those that are there from the start. */
+  hosts?: readonly HostSpec[]
+  /** What hosts that register must know; absent: none may. */
+  hostSecret?: string
   /** Folder with index.json of the operators that come with the product. */
   shippedFolder: string
   compiler: CompilerFiles
@@ -50,7 +57,7 @@ export interface ManagerOptions {
 
 export interface Manager {
   fetch(request: Request, env?: unknown): Response | Promise<Response>
-  /** Resolves when every pipeline that was wanted was tried once; what is answered before then is answered well. */
+  /** Resolves when every pipeline of the hosts that are there was tried once; what is answered before then is answered well. */
   readonly started: Promise<void>
   /** Ends its own work; pipelines and the store are left as they are. */
   stop(): Promise<void>
@@ -61,8 +68,9 @@ export interface Manager {
  * @throws SpqrError, Error where the shipped operators cannot be read or admitted
  */
 export async function createManager(options: ManagerOptions): Promise<Manager> {
-  const { store, log } = options
-  const hosts = new Hosts(options.hosts, (digest) => store.operators.files(digest))
+  const { store, log, hostSecret } = options
+  const places = hostSecret === undefined ? undefined : store.hosts
+  const hosts = new Hosts(options.hosts ?? [], (digest) => store.operators.files(digest), places)
   const registry = new OperatorRegistry()
   const compiler = new Compiler(options.compiler)
   const index = new PipelineIndex()
@@ -90,24 +98,48 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
   const rates = new RateLimit()
   const audit = new Audit(store.audit, adminToken !== undefined)
   const removal: Removal = { context, operators, tokens, rates }
-  const access: Access = { tenants, tokens, rates }
+  const access: Access = { tenants, tokens, rates, takesHosts: hostSecret !== undefined }
   if (adminToken !== undefined) access.adminHash = hashOf(adminToken)
-  const restore = new Restore(context, (entry, error) =>
+  const reconcile = new Reconcile(context, (entry, error) =>
     log(`Cannot start "${entry.id}" of ${entry.tenant}: ${error.message}`),
   )
   const shipped = readShipped(options.shippedFolder)
-  await operators.start(shipped)
-  // Before any pipeline: what it may touch and use, and its secrets.
-  await tenants.start()
-  const started = restore.run().then(async () => {
+  operators.start(shipped)
+  let stopped = false
+  /** What a pipeline may touch and use, and its secrets, before any pipeline. */
+  const prepare = async (host: HostClient): Promise<void> => {
+    await operators.admitShipped(host)
+    await tenants.sendAll(host)
+  }
+  const fill = async (host: HostClient): Promise<void> => {
+    await reconcile.run(host)
     for (const id of tenants.halfRemoved()) {
       await finishTenant(removal, id).catch((error: Error) => log(`Cannot remove the tenant ${id}: ${error.message}`))
     }
-  })
-  let stopped = false
-  const warm = started
-    .then(() => operators.warm(shipped, () => !stopped))
-    .catch((error: Error) => log(`Cannot send the shipped operators ahead: ${error.message}`))
+  }
+  const warm = (host: HostClient): Promise<void> =>
+    operators
+      .warm(host, shipped, () => !stopped)
+      .catch((error: Error) => log(`Cannot send the shipped operators ahead: ${error.message}`))
+  for (const host of hosts.all()) await prepare(host)
+  const started = Promise.all(hosts.all().map(fill)).then(() => undefined)
+  const warmed = started.then(() => Promise.all(hosts.all().map(warm)))
+  const registrar =
+    hostSecret === undefined
+      ? undefined
+      : new Registrar({
+          secret: hostSecret,
+          version: options.version,
+          hosts,
+          table: store.hosts,
+          welcome: async (host) => {
+            await prepare(host)
+            await fill(host)
+            void warm(host)
+          },
+          onAway: (host) => reconcile.lost(host),
+          log,
+        })
   const app = new Hono<Env>()
   app.onError(
     onError((error, method, path) => {
@@ -117,7 +149,8 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
   app.use('*', access.adminHash === undefined ? localOnly() : sameOrigin())
   app.use('*', authorize(access))
   app.use('/v1/*', auditTrail(audit))
-  systemRoutes(app, context, restore, options.version)
+  systemRoutes(app, context, reconcile, options.version)
+  hostRoutes(app, hosts, registrar, (host) => evacuate(context, reconcile, registrar, host))
   pipelineRoutes(app, context)
   streamRoutes(app, context)
   operatorRoutes(app, operators)
@@ -129,10 +162,11 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     started,
     stop: async () => {
       stopped = true
-      restore.stop()
+      reconcile.stop()
+      registrar?.stop()
       tokens.stop()
       audit.stop()
-      await Promise.all([compiler.stop(), warm])
+      await Promise.all([compiler.stop(), warmed])
     },
   }
 }

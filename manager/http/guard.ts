@@ -20,6 +20,8 @@ export interface Access {
   rates: RateLimit
   /** SHA-256 of the administrator's token; absent: no token is asked for. */
   adminHash?: Uint8Array
+  /** Hosts may register, by a proof of their own. */
+  takesHosts: boolean
 }
 
 const LOOPBACK = /^(localhost|127(?:\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/i
@@ -57,9 +59,10 @@ function foreignOrigin(origin: string): SpqrError {
 /** Says whose request it is, and refuses what it may not. */
 export function authorize(access: Access): MiddlewareHandler<Env> {
   return async (c, next) => {
-    const need = needOf(c.req.method, c.req.path)
+    const asked = needOf(c.req.method, c.req.path)
+    const need: Need = asked.kind === 'host' && !access.takesHosts ? { kind: 'admin' } : asked
     if (access.adminHash === undefined) actLocally(c, need)
-    else if (need.kind !== 'open') admit(c, need, access, access.adminHash)
+    else if (need.kind !== 'open' && need.kind !== 'host') admit(c, need, access, access.adminHash)
     await next()
   }
 }
@@ -78,8 +81,11 @@ function actLocally(c: ApiContext, need: Need): void {
   c.set('caller', { by: 'local', isAdmin: true, scopes: SCOPES, choseTenant: false })
 }
 
+/** The token that the request brings. */
+export const bearerOf = (c: ApiContext): string | undefined => BEARER.exec(c.req.header('authorization') ?? '')?.[1]
+
 function admit(c: ApiContext, need: Need, access: Access, adminHash: Uint8Array): void {
-  const token = BEARER.exec(c.req.header('authorization') ?? '')?.[1]
+  const token = bearerOf(c)
   if (token === undefined) {
     throw new SpqrError(
       'UNAUTHENTICATED',

@@ -6,6 +6,8 @@ import type { Scope } from '../../schemas/api.ts'
 
 export type Need =
   | { kind: 'open' }
+  /** A host's own proof, which its route asks for. */
+  | { kind: 'host' }
   /** The administrator alone. */
   | { kind: 'admin' }
   /** `tenant`: it must be this one; absent: the caller's own is meant. */
@@ -13,6 +15,7 @@ export type Need =
 
 const OPEN = new Set(['/healthz', '/readyz', '/openapi.json', '/docs'])
 const GIVES_RECORDS = /^\/v1\/(?:pipelines\/[^/]+\/ingest\/[^/]+|topics\/[^/]+\/records)$/
+const OF_HOSTS = /^\/v1\/hosts(?:\/hello|\/[^/]+\/heartbeat)?$/
 const TENANT = /^\/v1\/tenants\/([^/]+)(\/.*)?$/
 
 export function isReading(method: string): boolean {
@@ -22,6 +25,7 @@ export function isReading(method: string): boolean {
 /** @param path as it is routed by */
 export function needOf(method: string, path: string): Need {
   if (OPEN.has(path) && isReading(method)) return { kind: 'open' }
+  if (method === 'POST' && OF_HOSTS.test(path)) return { kind: 'host' }
   if (path === '/metrics' || /^\/v1\/(?:hosts|tenants)\/?$/.test(path) || path.startsWith('/v1/hosts/')) {
     return { kind: 'admin' }
   }

@@ -87,11 +87,16 @@ function endingWith(end: AbortSignal, response: Response): Response {
 function target(c: ApiContext, context: PipelineContext): { host: HostClient; path: string } {
   const tenant = c.get('tenant')
   const entry = entryOf(context, tenant, pathId(c.req.param('id')!))
-  if (!entry.placed) {
+  if (!entry.placed && (entry.failure || entry.wanted !== 'running')) {
     const state = entry.failure ? `${entry.failure.code}: ${entry.failure.message}` : `it is ${entry.wanted}`
     throw new SpqrError('INVALID_STATE', `The pipeline "${entry.id}" runs on no host: ${state}; resume it first.`)
   }
-  return { host: context.hosts.of(tenant, entry.id), path: pipelinePath(tenant, entry.id) }
+  const host = context.hosts.of(tenant, entry.id)
+  if (!entry.placed && !host.isAway) {
+    const message = `The pipeline "${entry.id}" is being started: try again.`
+    throw new SpqrError('TRANSPORT_UNAVAILABLE', message, { retriable: true })
+  }
+  return { host, path: pipelinePath(tenant, entry.id) }
 }
 
 /** A component of the path. @throws SpqrError NOT_FOUND: no component can have that id */

@@ -1,23 +1,24 @@
-// Health, metrics, the API's description, hosts.
+// Health, metrics, the API's description.
 // Runs on: control.
 
 import type { Hono } from 'hono'
-import { listQuery, noQuery } from '../../schemas/api.ts'
+import { noQuery } from '../../schemas/api.ts'
 import { openApi } from '../../schemas/openapi.ts'
-import { page } from '../page.ts'
 import type { PipelineContext } from '../pipelines/pipeline-context.ts'
-import type { Restore } from '../pipelines/restore.ts'
+import type { Reconcile } from '../pipelines/reconcile.ts'
 import type { Env } from './context.ts'
 import { docsPage } from './docs-page.ts'
 import { queryOf } from './input.ts'
 import { Metrics } from './metrics.ts'
 
-export function systemRoutes(app: Hono<Env>, context: PipelineContext, restore: Restore, version: string): void {
+export function systemRoutes(app: Hono<Env>, context: PipelineContext, reconcile: Reconcile, version: string): void {
   app.get('/healthz', (c) => c.json({ ok: true }))
 
   app.get('/readyz', (c) => {
-    const { remaining } = restore
-    return remaining === 0 ? c.json({ ready: true }) : c.json({ ready: false, starting: remaining }, 503)
+    const { remaining } = reconcile
+    const hosts = context.hosts.all().length
+    if (remaining === 0 && hosts > 0) return c.json({ ready: true })
+    return c.json({ ready: false, starting: remaining, hosts }, 503)
   })
 
   const metrics = new Metrics(context)
@@ -36,18 +37,6 @@ export function systemRoutes(app: Hono<Env>, context: PipelineContext, restore: 
   app.get('/docs', (c) => {
     docs ??= docsPage(openApi(version))
     return c.html(docs, 200, { 'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'" })
-  })
-
-  app.get('/v1/hosts', async (c) => {
-    const query = queryOf(c, listQuery)
-    const items = await Promise.all(
-      context.hosts.all().map(async (host) => ({
-        id: host.id,
-        url: host.url,
-        ...(await host.json<Record<string, unknown>>('GET', '/healthz')),
-      })),
-    )
-    return c.json(page(items, (host) => host.id, query))
   })
 
   app.get('/', (c) => {

@@ -2,6 +2,7 @@
 // Runs on: control.
 
 import type { Catalog, CatalogOperator } from '../../schemas/catalog.ts'
+import { SpqrError } from '../../schemas/errors.ts'
 import type { OperatorEntry, OperatorRegistry } from './registry.ts'
 import { SettingsSchemas } from './settings-schema.ts'
 
@@ -14,7 +15,12 @@ export class Catalogs {
     this.#registry = registry
   }
 
+  /** @throws SpqrError TRANSPORT_UNAVAILABLE before the first host of all was there */
   of(tenant: string): Catalog {
+    if (this.#registry.isIncomplete) {
+      const message = 'No host was there yet to admit the operators: start one with spqr host --manager URL.'
+      throw new SpqrError('TRANSPORT_UNAVAILABLE', message, { retriable: true })
+    }
     const { generation } = this.#registry
     const made = this.#made.get(tenant)
     if (made?.generation === generation) return made.catalog

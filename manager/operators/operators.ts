@@ -3,7 +3,7 @@
 
 import { createHash } from 'node:crypto'
 import { SpqrError } from '../../schemas/errors.ts'
-import type { AdmissionReport } from '../hosts/host-client.ts'
+import type { AdmissionReport, HostClient } from '../hosts/host-client.ts'
 import type { Hosts } from '../hosts/hosts.ts'
 import { Serial } from '../serial.ts'
 import type { ModuleFiles, OperatorsTable } from '../store/operators-table.ts'
@@ -31,6 +31,8 @@ export class Operators {
   readonly #usedBy: UsedBy
   readonly #limits: OperatorLimits
   readonly #serial = new Serial()
+  /** Shipped, and admitted by no host yet. */
+  readonly #waiting: ShippedOperator[] = []
 
   constructor(
     registry: OperatorRegistry,
@@ -48,8 +50,8 @@ export class Operators {
     this.#limits = limits
   }
 
-  /** Registers what the store holds and what comes with the product; a shipped module that is new here is admitted. */
-  async start(shipped: readonly ShippedOperator[]): Promise<void> {
+  /** Registers what the store holds, and what comes with the product; a shipped module that is new here waits for a host. */
+  start(shipped: readonly ShippedOperator[]): void {
     const known = new Map(this.#table.modules().map((module) => [module.digest, module]))
     for (const { tenant, name, version, digest, source, createdAt } of this.#table.all()) {
       const module = known.get(digest)
@@ -65,25 +67,29 @@ export class Operators {
         createdAt,
       })
     }
-    await Promise.all(
-      shipped.map(async (operator) => {
-        const { name, version, digest } = operator
-        const module = known.get(digest)
-        const createdAt = module?.createdAt ?? Date.now()
-        const report = module
-          ? (JSON.parse(module.report) as AdmissionReport)
-          : await this.#admit(digest, operator.read())
-        this.registry.addShipped({ name, version, digest, report, origin: 'shipped', createdAt })
-      }),
-    )
+    for (const operator of shipped) {
+      const module = known.get(operator.digest)
+      if (module) this.#addShipped(operator, JSON.parse(module.report) as AdmissionReport, module.createdAt)
+      else this.#waiting.push(operator)
+    }
+    this.registry.isIncomplete = this.#waiting.length > 0
   }
 
-  /** Sends the shipped modules to every host, so that no first pipeline waits for their admission. */
-  async warm(shipped: readonly ShippedOperator[], goesOn: () => boolean): Promise<void> {
-    for (const host of this.#hosts.all()) {
-      for (const operator of shipped) {
-        if (goesOn()) await host.ensure([operator])
-      }
+  /** Has a host admit what is new of the shipped modules. */
+  async admitShipped(host: HostClient): Promise<void> {
+    await Promise.all(
+      [...this.#waiting].map(async (operator) => {
+        this.#addShipped(operator, await this.#admit(host, operator.digest, operator.read()), Date.now())
+        this.#waiting.splice(this.#waiting.indexOf(operator), 1)
+      }),
+    )
+    this.registry.isIncomplete = false
+  }
+
+  /** Sends the shipped modules to a host, so that no first pipeline waits for their admission. */
+  async warm(host: HostClient, shipped: readonly ShippedOperator[], goesOn: () => boolean): Promise<void> {
+    for (const operator of shipped) {
+      if (goesOn() && !host.isAway) await host.ensure([operator])
     }
   }
 
@@ -194,9 +200,13 @@ export class Operators {
     return entry
   }
 
+  #addShipped({ name, version, digest }: ShippedOperator, report: AdmissionReport, createdAt: number): void {
+    this.registry.addShipped({ name, version, digest, report, origin: 'shipped', createdAt })
+  }
+
   /** A shipped module stays in the store, so that a pipeline still finds it after the product was updated. */
-  async #admit(digest: string, files: ModuleFiles): Promise<AdmissionReport> {
-    const report = await this.#hosts.any().admit(digest, files.wasm, files.sourceMap)
+  async #admit(host: HostClient, digest: string, files: ModuleFiles): Promise<AdmissionReport> {
+    const report = await host.admit(digest, files.wasm, files.sourceMap)
     this.#table.put({ digest, report: JSON.stringify(report), createdAt: Date.now() }, files)
     return report
   }

@@ -22,6 +22,8 @@ type Names = Map<string, OperatorEntry[]>
 export class OperatorRegistry {
   /** Counts the changes. */
   generation = 0
+  /** Some that come with the product wait for a first host, which admits them. */
+  isIncomplete = false
   readonly #shipped: Names = new Map()
   readonly #pushed = new Map<string, Names>()
 

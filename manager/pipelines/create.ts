@@ -90,10 +90,18 @@ export async function place(
     entry.busy = undefined
     return { entry, placed }
   } catch (error) {
-    await undo(context, host, row, placing)
+    if (host.isInDoubt || host.isAway) undoLater(context, entry, { ...row, plan: text })
+    else await undo(context, host, row, placing)
     release()
     throw error
   }
+}
+
+/** The host gave no answer and may run it: it is removed when the host is heard again, also by the next manager. */
+function undoLater(context: PipelineContext, entry: PipelineEntry, row: PipelineRow): void {
+  entry.busy = undefined
+  entry.wanted = 'deleting'
+  context.store.pipelines.put({ ...row, wanted: 'deleting' })
 }
 
 async function undo(
@@ -104,6 +112,7 @@ async function undo(
 ): Promise<void> {
   context.index.delete(tenant, id)
   context.store.pipelines.delete(tenant, id)
+  context.hosts.forget(tenant, id)
   const started = await placing?.then(
     () => true,
     () => false,

@@ -41,10 +41,11 @@ export function forkPipeline(
     const plan = draft.plan(1)
     // A fork of a fork follows the one that takes the records in.
     plan.forkOf = (JSON.parse(row.plan) as Plan).forkOf ?? original
-    const host = context.hosts.of(tenant, id)
+    // Beside the original, whose host knows its checkpoints.
+    const host = context.hosts.place(tenant, id, context.hosts.of(tenant, original))
     const path = pipelinePath(tenant, id)
-    await host.json('POST', `${path}/fork-from`, JSON.stringify({ from: original, savepoint }))
     try {
+      await host.json('POST', `${path}/fork-from`, JSON.stringify({ from: original, savepoint }))
       // The copied checkpoint may name modules of any earlier revision of the original.
       const earlier = row.modules.map((use) => ({ ...use, until: Number.MAX_SAFE_INTEGER }))
       const forked = { ...newRow(draft, plan), modules: moduleUses(plan, earlier) }
@@ -52,7 +53,10 @@ export function forkPipeline(
       const made = await place(context, forked, plan)
       return { ...made, warnings: draft.warnings, validatedAt }
     } catch (error) {
-      await host.json('DELETE', path)
+      if (!context.index.get(tenant, id)) {
+        context.hosts.forget(tenant, id)
+        await host.json('DELETE', path)
+      }
       throw error
     }
   })

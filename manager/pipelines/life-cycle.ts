@@ -84,6 +84,7 @@ export async function finishRemoval(
   context.store.pipelines.delete(tenant, id)
   context.index.delete(tenant, id)
   context.quotas.forget(tenant, id)
+  context.hosts.forget(tenant, id)
 }
 
 /** A stopped pipeline uses nothing, so that its start may be more than its tenant may have. */

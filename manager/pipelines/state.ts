@@ -21,13 +21,29 @@ export interface PipelineItem extends PipelineState {
 
 /** What the host says, where it is asked; undefined where it does not know the pipeline. */
 export async function askHost(context: PipelineContext, entry: PipelineEntry): Promise<HostPipeline | undefined> {
-  const host = context.hosts.of(entry.tenant, entry.id)
+  const { tenant, id } = entry
+  const away = awayOf(context, entry)
+  if (away) return { tenant, id, ...away }
+  const host = context.hosts.of(tenant, id)
   try {
     return await host.json<HostPipeline>('GET', pipelinePath(entry.tenant, entry.id))
   } catch (error) {
-    if (error instanceof SpqrError && error.code === 'NOT_FOUND') return undefined
-    throw error
+    if (!(error instanceof SpqrError)) throw error
+    if (error.code === 'NOT_FOUND') return undefined
+    if (error.code !== 'TRANSPORT_UNAVAILABLE') throw error
+    return { tenant, id, ...waiting(error.message) }
   }
+}
+
+/** What is known of a pipeline whose host is not there: that it waits for it. */
+function awayOf({ hosts }: PipelineContext, { tenant, id }: PipelineEntry): PipelineState | undefined {
+  const place = hosts.placeOf(tenant, id)
+  if (place === undefined || hosts.get(place)?.isAway === false) return undefined
+  return waiting(`Its host "${place}" is away, and it goes on when that is back.`)
+}
+
+function waiting(message: string): PipelineState {
+  return { state: 'starting', reason: { code: 'TRANSPORT_UNAVAILABLE', message } }
 }
 
 export function stateOf(entry: PipelineEntry, onHost: HostPipeline | undefined): PipelineState {
@@ -70,14 +86,30 @@ export async function listPipelines(
 
 /** By tenant and id, of every host. */
 export async function statesOnHosts(context: PipelineContext): Promise<Map<string, HostPipeline>> {
+  const { hosts, index } = context
   const states = new Map<string, HostPipeline>()
-  for (const host of context.hosts.all()) {
-    const { items } = await host.json<{ items: HostPipeline[] }>('GET', '/pipelines')
-    for (const item of items) states.set(`${item.tenant}/${item.id}`, item)
+  const silent = new Map<string, string>()
+  for (const host of hosts.all()) {
+    try {
+      const { items } = await host.json<{ items: HostPipeline[] }>('GET', '/pipelines')
+      for (const item of items) {
+        if (hosts.placeOf(item.tenant, item.id) === host.id) states.set(`${item.tenant}/${item.id}`, item)
+      }
+    } catch (error) {
+      if (!(error instanceof SpqrError && error.code === 'TRANSPORT_UNAVAILABLE')) throw error
+      silent.set(host.id, error.message)
+    }
+  }
+  for (const entry of index.all()) {
+    const { tenant, id } = entry
+    const why = silent.get(hosts.placeOf(tenant, id) ?? '')
+    const away = why === undefined ? awayOf(context, entry) : waiting(why)
+    if (away) states.set(`${tenant}/${id}`, { tenant, id, ...away })
   }
   return states
 }
 
 export function hostsOf(context: PipelineContext, entry: PipelineEntry): string[] {
-  return entry.placed ? [context.hosts.of(entry.tenant, entry.id).id] : []
+  const place = context.hosts.placeOf(entry.tenant, entry.id)
+  return entry.placed && place !== undefined ? [place] : []
 }

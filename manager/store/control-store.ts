@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import Database from 'libsql'
 import { SpqrError } from '../../schemas/errors.ts'
 import { AuditTable } from './audit-table.ts'
+import { HostsTable } from './hosts-table.ts'
 import { OperatorsTable } from './operators-table.ts'
 import { PipelinesTable } from './pipelines-table.ts'
 import { MIGRATIONS } from './schema.ts'
@@ -21,6 +22,7 @@ export class ControlStore {
   readonly tokens: TokensTable
   readonly secrets: SecretsTable
   readonly audit: AuditTable
+  readonly hosts: HostsTable
   readonly #db: Database.Database
 
   /**
@@ -43,6 +45,7 @@ export class ControlStore {
       this.tokens = new TokensTable(this.#db)
       this.secrets = new SecretsTable(this.#db)
       this.audit = new AuditTable(this.#db)
+      this.hosts = new HostsTable(this.#db)
     } catch (error) {
       this.#db.close()
       throw error

@@ -82,4 +82,19 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX audit_tenant ON audit(tenant, number);
   `,
+  `
+  -- Which host a pipeline has its place on, also while that host is away. None: it goes to the next that has room.
+  CREATE TABLE placements (
+    tenant TEXT NOT NULL,
+    id TEXT NOT NULL,
+    host TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+  ) STRICT, WITHOUT ROWID;
+
+  -- What is said once and holds for good.
+  CREATE TABLE facts (
+    name TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
 ]

@@ -42,10 +42,6 @@ export class Tenants {
     for (const row of this.#rows.values()) await this.#send(host, this.#specOf(row))
   }
 
-  async start(): Promise<void> {
-    for (const host of this.#hosts.all()) await this.sendAll(host)
-  }
-
   /** Every tenant, by id; also one that is being removed. */
   all(): TenantRow[] {
     return [...this.#rows.values()].sort((a, b) => (a.id < b.id ? -1 : 1))

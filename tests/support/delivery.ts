@@ -1,18 +1,17 @@
 // A manager over a real host in this process, or `spqr dev` as a process that can be killed, with an operator that counts:
 // what the tests of delivery look at.
 
-import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createHostApp } from '../../host/http/app.ts'
 import { Permissions } from '../../host/permissions/permissions.ts'
 import { Host } from '../../host/pipeline/host.ts'
-import { COMPILER_FILES, ROOT, SHIPPED_FOLDER } from '../../manager/cli/product.ts'
+import { COMPILER_FILES, SHIPPED_FOLDER } from '../../manager/cli/product.ts'
 import { createManager } from '../../manager/http/create-manager.ts'
 import { ControlStore } from '../../manager/store/control-store.ts'
 import { Client } from './client.ts'
+import { freePort, isReady, ProductProcess } from './product-process.ts'
 
 /** Numbers come in, `{n, count}` go out; a negative one is poison after it has left its traces. */
 const COUNTING = `import { Operator, Record, Emitter, register } from 'spqr'
@@ -107,34 +106,21 @@ export class Product {
 }
 
 /** `spqr dev` as a process of its own. */
-export class DevProcess {
+export class DevProcess extends ProductProcess {
   readonly client: Client
   readonly url: string
-  readonly child: ChildProcess
-  readonly closed: Promise<number | null>
-  #log = ''
 
   /** Starts it, and waits until it is ready unless told otherwise. */
   static async start({ folder, flags = [] as string[], wait = true }: DevOptions): Promise<DevProcess> {
-    const port = await freePort()
-    const args = [join(ROOT, 'dist/manager/cli/main.js'), 'dev', '--empty', '--port', String(port), '--data', folder]
-    const made = new DevProcess(`http://127.0.0.1:${port}`, spawn(process.execPath, [...args, ...flags]))
+    const made = new DevProcess(await freePort(), folder, flags)
     if (wait) await made.ready()
     return made
   }
 
-  private constructor(url: string, child: ChildProcess) {
+  private constructor(port: number, folder: string, flags: string[]) {
+    super(['dev', '--empty', '--port', String(port), '--data', folder, ...flags])
+    const url = `http://127.0.0.1:${port}`
     this.url = url
-    this.child = child
-    const take = (chunk: Buffer): void => {
-      this.#log = (this.#log + chunk.toString()).slice(-20_000)
-    }
-    child.stdout!.on('data', take)
-    child.stderr!.on('data', take)
-    this.closed = new Promise((done) => child.once('close', (code) => done(code)))
-    const endWithUs = (): boolean => child.kill('SIGKILL')
-    process.once('exit', endWithUs)
-    child.once('close', () => process.off('exit', endWithUs))
     this.client = new Client((request) => {
       const { pathname, search } = new URL(request.url)
       return fetch(new Request(url + pathname + search, request))
@@ -143,21 +129,7 @@ export class DevProcess {
 
   /** @throws Error with what it printed where it ends instead */
   async ready(): Promise<void> {
-    for (;;) {
-      if (this.child.exitCode !== null) throw new Error(`spqr dev ended with ${this.child.exitCode}\n${this.#log}`)
-      const ready = await fetch(`${this.url}/readyz`).then(
-        (response) => response.ok,
-        () => false,
-      )
-      if (ready) return
-      await new Promise((done) => setTimeout(done, 20))
-    }
-  }
-
-  /** @returns its exit code, null where the signal ended it */
-  async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | null> {
-    this.child.kill(signal)
-    return this.closed
+    await this.until(() => isReady(this.url))
   }
 }
 
@@ -165,13 +137,4 @@ interface DevOptions {
   folder: string
   flags?: string[]
   wait?: boolean
-}
-
-function freePort(): Promise<number> {
-  return new Promise((done) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as { port: number }
-      probe.close(() => done(port))
-    })
-  })
 }

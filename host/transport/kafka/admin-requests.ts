@@ -15,6 +15,7 @@ export interface TopicMetadata {
 }
 
 export interface ClusterMetadata {
+  clusterId: string | null
   brokers: { id: number; host: string; port: number }[]
   controller: number
   topics: TopicMetadata[]
@@ -42,7 +43,7 @@ export function metadataRequest(topics: readonly string[] | null): KafkaRequest<
         from.nullableString()
         return broker
       })
-      from.nullableString()
+      const clusterId = from.nullableString()
       const controller = from.i32()
       const found = from.array((): TopicMetadata => {
         const error = from.i16()
@@ -58,7 +59,7 @@ export function metadataRequest(topics: readonly string[] | null): KafkaRequest<
         })
         return { name, error, isInternal, leaders }
       })
-      return { brokers, controller, topics: found }
+      return { clusterId, brokers, controller, topics: found }
     },
   }
 }

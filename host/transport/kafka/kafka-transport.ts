@@ -114,6 +114,13 @@ export class KafkaTransport implements Transport {
     })
   }
 
+  clusterId(): Promise<string> {
+    return this.#call('ask for the cluster', async () => {
+      const { clusterId } = await this.#cluster.attempt('ask for the cluster', () => this.#cluster.metadata([]))
+      return clusterId ?? ''
+    })
+  }
+
   createTopic(spec: TopicSpec): Promise<TopicInfo> {
     return this.#call('create a topic', () => this.#admin.create(spec))
   }
