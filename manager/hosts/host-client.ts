@@ -112,7 +112,14 @@ export class HostClient {
   async json<T>(method: string, path: string, body?: string): Promise<T> {
     const response = await this.forward(method, path, body, body === undefined ? undefined : JSON_BODY)
     if (!response.ok) throw await problemOf(response)
-    return (response.status === 204 ? undefined : await response.json()) as T
+    if (response.status === 204) return undefined as T
+    try {
+      return (await response.json()) as T
+    } catch (error) {
+      this.isInDoubt = true
+      const message = `The host "${this.id}" went away within its answer: see whether it runs, and try again.`
+      throw new SpqrError('TRANSPORT_UNAVAILABLE', message, { retriable: true, cause: error })
+    }
   }
 
   /**

@@ -90,7 +90,7 @@ export async function place(
     entry.busy = undefined
     return { entry, placed }
   } catch (error) {
-    if (host.isInDoubt || host.isAway) undoLater(context, entry, { ...row, plan: text })
+    if (host.isInDoubt || host.isAway) undoLater(context, entry, { ...row, plan: JSON.stringify(plan) })
     else await undo(context, host, row, placing)
     release()
     throw error
