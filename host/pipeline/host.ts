@@ -352,6 +352,7 @@ export class Host implements PipelineOwner {
       await Promise.all(Array.from({ length: STOPS_AT_ONCE }, next))
     }
     await Promise.race([stopAll(), new Promise((late) => setTimeout(late, STOP_MS_MAX).unref())])
+    await this.modules.stop()
     await this.workers.stop()
     await this.topicRoom.stop()
     await this.transport.stop()

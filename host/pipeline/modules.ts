@@ -4,7 +4,8 @@
 import { SpqrError } from '../../schemas/errors.ts'
 import type { ToCompute, TraceInfo } from '../compute/messages.ts'
 import type { ModuleBytes } from '../isolation/messages.ts'
-import { type AdmissionReport, admit } from '../sandbox/admit.ts'
+import type { AdmissionReport } from '../sandbox/admit.ts'
+import { Admissions } from './admissions.ts'
 
 /** No instance has more; a document may ask for less. */
 const MEMORY_MIB_MAX = 64
@@ -19,6 +20,7 @@ export interface KnownModule {
 export class Modules {
   private readonly known = new Map<string, KnownModule>()
   private readonly toAll: (message: ToCompute) => void
+  private readonly admissions = new Admissions()
 
   /** @param toAll sends to every compute worker */
   constructor(toAll: (message: ToCompute) => void) {
@@ -44,10 +46,10 @@ export class Modules {
 
   /**
    * Admits and compiles a module.
-   * @throws SpqrError MODULE_REFUSED with every broken rule
+   * @throws SpqrError MODULE_REFUSED with every broken rule, BACK_PRESSURE
    */
   async put(bytes: Uint8Array): Promise<{ report: AdmissionReport; isNew: boolean }> {
-    const admission = admit(bytes, { memoryMiB: MEMORY_MIB_MAX })
+    const admission = await this.admissions.admit(bytes, MEMORY_MIB_MAX)
     if (!admission.ok) {
       const count = admission.issues.length
       throw new SpqrError('MODULE_REFUSED', `The module breaks ${count} rule${count === 1 ? '' : 's'} of the sandbox`, {
@@ -62,7 +64,7 @@ export class Modules {
     const message: KnownModule['message'] = {
       type: 'module',
       digest: report.digest,
-      module: await WebAssembly.compile(module),
+      module: admission.compiled,
       globals: report.globals.map((global) => global.export),
       memoryBytesMax: report.memory.maximumPages << 16,
       depthLimit: report.depthLimit,
@@ -71,6 +73,11 @@ export class Modules {
     this.known.set(report.digest, { report, message, bytes: module })
     this.toAll(message)
     return { report, isNew: true }
+  }
+
+  /** Ends what is admitted right now. */
+  stop(): Promise<void> {
+    return this.admissions.stop()
   }
 
   /** Keeps asc's source map of a module. @throws SpqrError NOT_FOUND */

@@ -1,6 +1,6 @@
 // Admission: reads a module, judges it by every rule, and rewrites it so that it can be stopped, bounded and restored.
 // Nothing of the module runs here. Takes milliseconds for what AssemblyScript makes of an operator, up to a second for
-// 4 MiB of malice: on a host with tenants call it off the control thread.
+// 4 MiB of malice: a host calls it off the control thread.
 // Runs on: any thread.
 
 import { createHash } from 'node:crypto'

@@ -7,7 +7,7 @@
 //
 // Depth: only functions that can be on the stack twice are counted. The others together take at most as much as the longest
 // chain of calls, which is known.
-// Runs on: control.
+// Runs on: admission.
 
 import type { AdmissionLimits } from './limits.ts'
 import { importedFunctions, type ModuleShape } from './module-shape.ts'

@@ -1,5 +1,5 @@
 // Names of a module's functions for stacks: from its `name` section, else from its exports.
-// Runs on: control.
+// Runs on: admission.
 
 import { ModuleReader } from './module-reader.ts'
 import type { ModuleShape } from './module-shape.ts'

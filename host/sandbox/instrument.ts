@@ -11,7 +11,7 @@
 //   grow     the same, and where memory.grow answered −1, G is set
 //   import   a charge before a call out of the sandbox
 //
-// Runs on: control.
+// Runs on: admission.
 
 import type { FunctionCharge } from './charges.ts'
 import type { ModuleWriter } from './module-writer.ts'

@@ -1,6 +1,6 @@
 // What a module may have at most. Every limit is far above what AssemblyScript makes of an operator, and low enough that
 // neither admission nor the engine's compilers can be kept busy for long.
-// Runs on: control, or wherever modules are admitted.
+// Runs on: wherever modules are admitted.
 
 export interface AdmissionLimits {
   /** Written into the module as the maximum of its memory, unless the module itself says less. MiB. */

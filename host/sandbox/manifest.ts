@@ -1,5 +1,5 @@
 // The manifest that an operator carries in its custom section `spqr:manifest`: JSON of a bounded size and depth.
-// Runs on: control.
+// Runs on: admission.
 
 import * as v from 'valibot'
 import type { Span } from './module-shape.ts'

@@ -1,6 +1,6 @@
 // Reads the primitives of the WebAssembly binary format. Bounded: no read passes `end`, no integer has more bytes than its
 // type allows, and nothing is allocated by a count that the module claims.
-// Runs on: control. Copies nothing; the module's bytes belong to the caller.
+// Runs on: admission. Copies nothing; the module's bytes belong to the caller.
 
 import { Malformed } from './problems.ts'
 

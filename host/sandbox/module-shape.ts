@@ -1,6 +1,6 @@
 // What the sections of a module say, with the places it was said at. Made by `readSections`, judged by `checkRules`,
 // rewritten by `writeModule`.
-// Runs on: control.
+// Runs on: admission.
 
 export const SECTION_CUSTOM = 0
 export const SECTION_TYPE = 1

@@ -1,5 +1,5 @@
 // Writes the primitives of the WebAssembly binary format into a buffer that grows.
-// Runs on: control.
+// Runs on: admission.
 
 export class ModuleWriter {
   #bytes: Uint8Array

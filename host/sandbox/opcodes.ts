@@ -1,6 +1,6 @@
 // What follows each opcode, what it takes from and leaves on the operand stack, and what it costs. Written after the
 // WebAssembly core specification 2.0, appendix "Index of Instructions". What is not in these tables is refused.
-// Runs on: control.
+// Runs on: admission.
 
 /** What follows an opcode. */
 export const REFUSED = 0

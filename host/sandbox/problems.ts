@@ -1,5 +1,5 @@
 // Collects every broken rule of a module, each with its section and byte offset, so that an author sees all at once.
-// Runs on: control.
+// Runs on: admission.
 
 import type { Issue } from '../../schemas/errors.ts'
 

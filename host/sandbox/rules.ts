@@ -1,5 +1,5 @@
 // The rules about what a module imports, exports and holds. Instructions are judged by `scanFunction`.
-// Runs on: control.
+// Runs on: admission.
 
 import { ABI_VERSION } from '../../wasm-operators/abi.ts'
 import type { AdmissionLimits } from './limits.ts'

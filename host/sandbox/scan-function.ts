@@ -1,6 +1,6 @@
 // Walks the instructions of one function: refuses those that are not allowed, and notes what the rewriter needs to know:
 // where loops begin, what they weigh, whom they call, where it returns, where it touches memory in bulk.
-// Runs on: control.
+// Runs on: admission.
 
 import type { AdmissionLimits } from './limits.ts'
 import { ModuleReader } from './module-reader.ts'

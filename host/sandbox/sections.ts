@@ -1,6 +1,6 @@
 // Reads the sections of a module into a `ModuleShape`. What it cannot read becomes a problem of that section, and it
 // goes on with the next one, so that all problems show at once.
-// Runs on: control.
+// Runs on: admission.
 
 import type { AdmissionLimits } from './limits.ts'
 import { ModuleReader } from './module-reader.ts'

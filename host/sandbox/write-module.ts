@@ -1,6 +1,6 @@
 // Writes an admitted module anew: the same sections with memory and table bounded, the globals of admission added, mutable
 // globals exported, code charged; custom sections are left out.
-// Runs on: control.
+// Runs on: admission.
 
 import type { Charges } from './charges.ts'
 import { FunctionWriter, type OwnGlobals } from './instrument.ts'
