@@ -6,7 +6,7 @@ import type { Delivery } from '../../schemas/document.ts'
 import type { SpqrError } from '../../schemas/errors.ts'
 import type { StartFrom } from '../../schemas/plan.ts'
 import type { Permissions } from '../permissions/permissions.ts'
-import type { Transport } from '../transport/transport.ts'
+import type { PublishedOffset, Transport } from '../transport/transport.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
@@ -34,6 +34,8 @@ export interface BridgeContext {
   /** The bridge cannot go on: the pipeline becomes `failed` with this error. */
   fail(error: SpqrError): void
   log(level: LogLevel, text: string): void
+  /** Stores all that the source has handed out, as soon as it has passed. @throws SpqrError where that is not possible now */
+  checkpoint(): Promise<void>
   /** Id under which an emitter stages its appends in the present epoch; undefined unless delivery is exactly-once. */
   transaction(): string | undefined
 }
@@ -68,6 +70,8 @@ export interface Source {
   pull(): Chunk | typeof WAIT | typeof ENDED
   /** Records up to this position are covered by a durable checkpoint. */
   committed?(position: unknown): void
+  /** What a position says to a consumer group; of a source without this, what stands in the position. */
+  published?(position: unknown): PublishedOffset[]
   /** New settings while it runs; false: the runtime opens a new one at the present position in place of this. */
   configure?(settings: Record<string, unknown>): boolean
   /** Answers ENDED once what it accepted so far is pulled; a source without this is simply stopped. */

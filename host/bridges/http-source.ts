@@ -5,7 +5,8 @@
 import { SpqrError } from '../../schemas/errors.ts'
 import { ingestTopic, topicName } from '../../schemas/names.ts'
 import { type BridgeContext, type Chunk, ENDED, type Source, type SourceType, WAIT } from './bridge.ts'
-import { groupOf, TopicSource, type TopicSourceOptions } from './topic-source.ts'
+import { groupOf, TopicSource } from './topic-source.ts'
+import type { TopicSourceOptions } from './topic-start.ts'
 
 /** What waits to be taken may have so many bytes; above, ingest answers BACK_PRESSURE. */
 const WAITING_BYTES_MAX = 8 << 20

@@ -14,6 +14,7 @@ import {
   type SourceType,
   WAIT,
 } from './bridge.ts'
+import { GroupSource } from './group-source.ts'
 import { TopicEmitter } from './topic-emitter.ts'
 import { TopicSource } from './topic-source.ts'
 
@@ -23,6 +24,7 @@ interface Settings {
   tls?: boolean
   sasl?: { mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; username: string; password: string }
   from?: string
+  group?: string
   keyPath?: string
   compression?: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
 }
@@ -68,36 +70,59 @@ function within(context: BridgeContext, transport: Transport): BridgeContext {
   }) as BridgeContext
 }
 
-class KafkaSource implements Source {
+/** Positions are kept one level down: offsets of another cluster are not to be published under a group of ours. */
+class KafkaSource<T extends TopicSource | GroupSource> implements Source {
   readonly isReread = true
+  protected topic: T | undefined
   readonly #settings: Settings
   readonly #context: BridgeContext
+  readonly #make: (context: BridgeContext) => T
   #transport: Transport | undefined
-  #topic: TopicSource | undefined
 
-  constructor(settings: Settings, context: BridgeContext) {
+  constructor(settings: Settings, context: BridgeContext, make: (context: BridgeContext) => T) {
     this.#settings = settings
     this.#context = context
+    this.#make = make
   }
 
   async open(position: unknown): Promise<void> {
-    const { topic, from = 'earliest' } = this.#settings
     this.#transport = await connect(this.#settings, this.#context)
-    const context = within(this.#context, this.#transport)
-    this.#topic = new TopicSource({ topic, name: topic, from, group: this.#context.pipeline, own: false }, context)
-    // Kept one level down: offsets of another cluster are not to be published under a group of ours.
-    await this.#topic.open((position as { cluster?: unknown } | undefined)?.cluster)
+    this.topic = this.#make(within(this.#context, this.#transport))
+    await this.topic.open(inCluster(position))
+  }
+
+  begins(): unknown {
+    return { cluster: this.topic?.begins() }
   }
 
   pull(): Chunk | typeof WAIT | typeof ENDED {
-    const pulled = this.#topic?.pull() ?? WAIT
+    const pulled = this.topic?.pull() ?? WAIT
     return typeof pulled === 'symbol' ? pulled : { ...pulled, position: { cluster: pulled.position } }
   }
 
   async stop(): Promise<void> {
-    await this.#topic?.stop()
+    await this.topic?.stop()
     await this.#transport?.stop()
   }
+}
+
+/** As one of a group of that cluster. */
+class KafkaGroupSource extends KafkaSource<GroupSource> {
+  committed(position: unknown): void {
+    this.topic?.committed(inCluster(position))
+  }
+
+  configure(): boolean {
+    return true
+  }
+
+  async drain(): Promise<void> {
+    await this.topic?.drain()
+  }
+}
+
+function inCluster(position: unknown): unknown {
+  return (position as { cluster?: unknown } | undefined)?.cluster
 }
 
 class KafkaEmitter implements Emitter {
@@ -133,7 +158,15 @@ class KafkaEmitter implements Emitter {
 }
 
 export const kafkaSource: SourceType = {
-  create: (settings, context) => new KafkaSource(settings as unknown as Settings, context),
+  create(given, context) {
+    const { topic, from = 'earliest', group, ...settings } = given as unknown as Settings
+    const options = { topic, name: topic, from, own: false }
+    const all = { ...settings, topic }
+    if (group !== undefined) {
+      return new KafkaGroupSource(all, context, (far) => new GroupSource({ ...options, group, isForeign: true }, far))
+    }
+    return new KafkaSource(all, context, (far) => new TopicSource({ ...options, group: context.pipeline }, far))
+  },
 }
 
 export const kafkaEmitter: EmitterType = {

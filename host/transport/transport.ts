@@ -2,6 +2,7 @@
 // embedded (host/transport/embedded) and Kafka (host/transport/kafka). One test suite runs against both.
 // Runs on: bridge and control threads. Every byte handed in belongs to the transport until the promise settles.
 
+import { SpqrError } from '../../schemas/errors.ts'
 import type { RecordBuffer } from '../record/record.ts'
 
 export interface TopicSpec {
@@ -80,6 +81,45 @@ export interface Checkpoint {
 
 export type CheckpointSummary = Omit<Checkpoint, 'meta' | 'snapshots'> & { savepoint?: string }
 
+export interface PublishedOffset {
+  group: string
+  topic: string
+  partition: number
+  offset: bigint
+  /** As which member: the whole commit is refused where the group has gone on without it. Absent: the group has none. */
+  membership?: Membership
+}
+
+/** A member of a consumer group for as long as its members are the same. */
+export interface Membership {
+  id: string
+  generation: number
+}
+
+/** What a group tells a member; one call after another, none after `leave`. */
+export interface GroupListener {
+  /** These partitions are the member's until `revoked`; possibly none. */
+  assigned(membership: Membership, partitions: number[]): void
+  /**
+   * The group shares its partitions out anew. Resolves when nothing more is read of them, and the offset of all that was
+   * read is published. Who takes longer than a minute is put out.
+   */
+  revoked(): Promise<void>
+  /** It was put out of the group, and others may read its partitions: what it has not published, it is not to. It has left. */
+  lost(error: SpqrError): void
+  /** The group does not answer; it is tried again. */
+  trouble(error: SpqrError): void
+}
+
+export interface GroupMember {
+  /** Offsets that the group has for these partitions. Waits for a transaction that is about to publish some. */
+  committed(partitions: number[]): Promise<Map<number, bigint>>
+  /** Publishes offsets by partition. @throws SpqrError INVALID_STATE where the group has gone on without this membership */
+  publish(membership: Membership, offsets: Map<number, bigint>): Promise<void>
+  /** Others get its partitions at once. */
+  leave(): Promise<void>
+}
+
 export interface SlotCommit {
   slot: SlotId
   epoch: number
@@ -90,8 +130,8 @@ export interface SlotCommit {
   savepoint?: string
   /** The appends staged under this id become visible in the same transaction. */
   transaction?: string
-  /** Offsets published under a group's name, for people and tools that look at the group. */
-  offsets?: { group: string; topic: string; partition: number; offset: bigint }[]
+  /** Offsets published under a group's name: for people and tools that look at the group, and for its other members. */
+  offsets?: PublishedOffset[]
   /** Nobody waits for it: it may wait a moment for others, to share their way to the disk. */
   patient?: boolean
   /** How many checkpoints stay besides savepoints; 3 unless given. */
@@ -161,6 +201,12 @@ export interface Transport {
   /** Committed offsets of a group in a topic. */
   groupOffsets(group: string, topic: string): Promise<Map<number, bigint>>
 
+  /**
+   * Joins a consumer group, whose members share the partitions of the topic: at once and without waiting, again and again
+   * until the group answers.
+   */
+  joinGroup(group: string, topic: string, listener: GroupListener): GroupMember
+
   /** Stores a checkpoint, publishes a transaction's records and a group's offsets: all of it or nothing. */
   commit(commit: SlotCommit): Promise<CheckpointSummary>
   /** Drops what is staged under the id. */
@@ -180,3 +226,23 @@ export interface Transport {
 
 /** The partition of a record with this key; the same as Kafka's default partitioner (murmur2). */
 export type Partitioner = (key: Uint8Array, partitions: number) => number
+
+/** Who takes longer to let its partitions go is put out of its group. */
+export const REBALANCE_MS = 60_000
+
+/** What is read as a member is to be given up with the epoch: others read it again. */
+export function putOut(group: string, why: string, cause?: unknown): SpqrError {
+  const text = `Group "${group}" has gone on without this reader (${why}): it goes back to its last checkpoint and joins again.`
+  return new SpqrError('INVALID_STATE', text, { cause, extra: { fenced: true, epochLost: true } })
+}
+
+/**
+ * Which partitions of a topic each member gets, by its place among the members.
+ * @param members how many; at least 1
+ * @param first the member that gets partition 0
+ */
+export function sharedOut(members: number, partitions: number, first = 0): number[][] {
+  const shares: number[][] = Array.from({ length: members }, () => [])
+  for (let partition = 0; partition < partitions; partition++) shares[(partition + first) % members]!.push(partition)
+  return shares
+}

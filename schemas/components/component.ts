@@ -21,6 +21,7 @@ export interface ComponentType {
 }
 
 export const EVERY_DELIVERY: readonly Delivery[] = ['at-most-once', 'at-least-once', 'exactly-once']
+export const ONLY_AT_LEAST_ONCE: readonly Delivery[] = ['at-least-once']
 export const NOT_EXACTLY_ONCE: readonly Delivery[] = ['at-most-once', 'at-least-once']
 
 type Facts = Omit<ComponentType, 'kind' | 'ports' | 'deliveries'> & Partial<Pick<ComponentType, 'ports' | 'deliveries'>>

@@ -4,7 +4,7 @@ import * as v from 'valibot'
 import { pathSchema } from '../json-path.ts'
 import { closedObject, integer, numberIn, text } from '../shapes.ts'
 import { READ_WORDS as FOREIGN_START_WORDS, startSchema, TOPIC_START_WORDS } from '../start.ts'
-import { EVERY_DELIVERY, NOT_EXACTLY_ONCE, source } from './component.ts'
+import { EVERY_DELIVERY, NOT_EXACTLY_ONCE, ONLY_AT_LEAST_ONCE, source } from './component.ts'
 import { fileFormat, filePath, kafkaSettings, topicSetting } from './settings.ts'
 import { drawsByChance, templateSchema } from './template.ts'
 
@@ -51,23 +51,32 @@ export const timer = source({
   deliveryNote: 'its records cannot be read again',
 })
 
+/** Of a group that is shared with others: naming one is joining it. */
+const groupSetting = v.pipe(
+  text(200),
+  v.regex(/^[A-Za-z0-9._-]+$/, 'must be of the characters a–z, A–Z, 0–9, ".", "_" and "-"'),
+)
+
 export const kafkaSource = source({
   name: 'kafka',
-  description: 'Reads a topic of any Kafka cluster; how far is kept in the checkpoint.',
+  description:
+    'Reads a topic of any Kafka cluster, alone, or with the others of a group; how far is kept in the checkpoint.',
   settings: closedObject({
     ...kafkaSettings,
     from: v.optional(startSchema(FOREIGN_START_WORDS), 'earliest'),
+    group: v.optional(groupSetting),
   }),
+  deliveries: (settings) => (settings.group === undefined ? EVERY_DELIVERY : ONLY_AT_LEAST_ONCE),
+  deliveryNote:
+    'what it tells a group of another cluster follows the checkpoint; leave "group" out, or read by "topic"',
 })
 
 export const topicSource = source({
   name: 'topic',
-  description: 'Reads a topic of the transport.',
+  description: 'Reads a topic of the transport, alone, or with the others of a group.',
   settings: closedObject({
     topic: topicSetting,
     from: v.optional(startSchema(TOPIC_START_WORDS), 'committed'),
-    group: v.optional(
-      v.pipe(text(200), v.regex(/^[A-Za-z0-9._-]+$/, 'must be of the characters a–z, A–Z, 0–9, ".", "_" and "-"')),
-    ),
+    group: v.optional(groupSetting),
   }),
 })

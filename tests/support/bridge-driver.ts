@@ -56,6 +56,7 @@ export class BridgeDriver {
         this.#wake?.()
       },
       log: (_level, text) => this.logs.push(text),
+      checkpoint: () => Promise.resolve(),
       transaction: () => undefined,
       ...rest,
     }

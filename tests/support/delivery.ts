@@ -59,11 +59,21 @@ export class Product {
   readonly client: Client
   readonly #stop: () => Promise<void>
 
-  /** @param flags permissions, as on the command line */
-  static async start({ folder = makeFolder(), flags = [] as string[], workers = 2 } = {}): Promise<Product> {
+  /**
+   * @param flags permissions, as on the command line
+   * @param brokers Kafka's, in place of the embedded transport
+   */
+  static async start({
+    folder = makeFolder(),
+    flags = [] as string[],
+    workers = 2,
+    brokers = undefined as string[] | undefined,
+  } = {}): Promise<Product> {
     mkdirSync(folder, { recursive: true })
     const store = ControlStore.open(folder)
-    const host = await Host.start({ dataDir: folder, permissions: Permissions.parse(flags), computeWorkers: workers })
+    const permissions = Permissions.parse(flags)
+    const kafka = brokers && { brokers }
+    const host = await Host.start({ dataDir: folder, permissions, computeWorkers: workers, kafka })
     const app = createHostApp(host)
     const manager = await createManager({
       store,

@@ -97,6 +97,10 @@ export class ComponentContext implements BridgeContext {
     context.toControl({ type: 'event', pipeline: key, component, kind: 'log', level: LEVELS[level], text })
   }
 
+  async checkpoint(): Promise<void> {
+    await this.checkpoints.take()
+  }
+
   transaction(): string | undefined {
     if (this.parts.spec.delivery !== 'exactly-once') return undefined
     const epoch = this.pump instanceof EmitterPump ? this.pump.epochPassed : this.parts.committed

@@ -2,8 +2,9 @@
 // closed again.
 // Runs on: bridge.
 
+import { SpqrError } from '../../../schemas/errors.ts'
 import type { EmitterPump } from './emitter-pump.ts'
-import type { BridgeSpec } from './messages.ts'
+import type { BridgeSourceSpec, BridgeSpec } from './messages.ts'
 import type { SlotCheckpoints } from './slot-checkpoints.ts'
 import { LETTERS, type Pump, type SlotParts } from './slot-parts.ts'
 import type { SlotPumps } from './slot-pumps.ts'
@@ -39,6 +40,7 @@ export class SlotChange {
   }
 
   private async openSources(): Promise<void> {
+    requireGroupsStay([...this.parts.sources.values()], this.spec.sources)
     for (const source of this.spec.sources) {
       const present = this.parts.sources.get(source.component)
       if (present && sameSpec(present.spec, source)) continue
@@ -153,6 +155,26 @@ export class SlotChange {
     const added: Pump[] = [...this.sources.values(), ...this.emitters.values()]
     for (const pump of added) this.parts.context.unlisten(pump.spec.channel)
   }
+}
+
+/**
+ * What a source has read as one of a group is stored before it lets go, which takes all that runs: it cannot become another, or
+ * none, meanwhile. Only where it begins without an offset may be said anew. @throws SpqrError INVALID_STATE
+ */
+function requireGroupsStay(present: readonly SourcePump[], wanted: readonly BridgeSourceSpec[]): void {
+  for (const { spec } of present) {
+    const next = wanted.find((one) => one.channel === spec.channel)
+    const isInGroup = spec.settings.group !== undefined || next?.settings.group !== undefined
+    if (!isInGroup || (next && sameSpec(withoutFrom(spec), withoutFrom(next)))) continue
+    const text = `Cannot change source "${spec.component}", which shares the partitions of its topic with others in a group, while the pipeline runs: stop it, change it, and resume it`
+    throw new SpqrError('INVALID_STATE', text, {
+      issues: [{ pointer: `/components/${spec.component}`, message: text }],
+    })
+  }
+}
+
+function withoutFrom({ type, settings }: BridgeSourceSpec): { type: string; settings: unknown } {
+  return { type, settings: { ...settings, from: undefined } }
 }
 
 function sameSpec(a: { settings: unknown; type: string }, b: { settings: unknown; type: string }): boolean {

@@ -60,8 +60,9 @@ export function slotCommit(
     savepoint: answers.savepoint,
     patient: answers.patient,
     transaction: delivery === 'exactly-once' ? parts.transactionOf(epoch) : undefined,
-    offsets: [...parts.sources].flatMap(([component, pump]) =>
-      committedOffsets(parts.spec, pump.spec.settings, meta.sources[component]?.position),
-    ),
+    offsets: [...parts.sources].flatMap(([component, { source, spec }]) => {
+      const position = meta.sources[component]?.position
+      return source.published?.(position) ?? committedOffsets(parts.spec, spec.settings, position)
+    }),
   }
 }

@@ -10,6 +10,8 @@ import type {
   AppendOptions,
   Checkpoint,
   CheckpointSummary,
+  GroupListener,
+  GroupMember,
   PartitionOffsets,
   ReadFrom,
   ReadResult,
@@ -19,6 +21,7 @@ import type {
   TopicSpec,
   Transport,
 } from '../transport.ts'
+import { EmbeddedMember } from './embedded-member.ts'
 import { LogClient } from './log-client.ts'
 import type { CommitBody, FromBody, WhichCheckpoint } from './messages.ts'
 
@@ -29,12 +32,14 @@ export class EmbeddedTransport implements Transport {
   readonly kind = 'embedded'
   readonly #log: LogClient
   readonly #watchers = new Map<string, Set<(partition: number) => void>>()
+  readonly #members = new Map<string, EmbeddedMember>()
 
   /** @param port from `EmbeddedLog.connect()`; this transport's alone from now on */
   constructor(port: MessagePort) {
-    this.#log = new LogClient(port, (topic, partition) => {
+    const onAppended = (topic: string, partition: number): void => {
       for (const onAppend of this.#watchers.get(topic) ?? []) onAppend(partition)
-    })
+    }
+    this.#log = new LogClient(port, onAppended, (member, event) => this.#members.get(member)?.told(event))
   }
 
   async createTopic(spec: TopicSpec): Promise<TopicInfo> {
@@ -123,6 +128,13 @@ export class EmbeddedTransport implements Transport {
   async groupOffsets(group: string, topic: string): Promise<Map<number, bigint>> {
     const offsets = await this.#log.call('groupOffsets', { op: 'groupOffsets', group, topic })
     return new Map(offsets.map(([partition, offset]) => [partition, BigInt(offset)]))
+  }
+
+  joinGroup(group: string, topic: string, listener: GroupListener): GroupMember {
+    const member = new EmbeddedMember(this.#log, group, topic, listener, () => this.#members.delete(member.id))
+    this.#members.set(member.id, member)
+    member.join()
+    return member
   }
 
   async commit(commit: SlotCommit): Promise<CheckpointSummary> {

@@ -3,7 +3,7 @@
 
 import type { MessagePort } from 'node:worker_threads'
 import { SpqrError } from '../../../schemas/errors.ts'
-import type { FromLog, Operation, ReadBody, Request, Results, ToLog, WriteBody } from './messages.ts'
+import type { FromLog, GroupEvent, Operation, ReadBody, Request, Results, ToLog, WriteBody } from './messages.ts'
 
 /** Bytes on their way to the log thread from one transport; above, calls are refused until some were answered. */
 const PENDING_BYTES_MAX = 512 << 20
@@ -24,7 +24,15 @@ export class LogClient {
   #failure?: SpqrError
   #drained?: () => void
 
-  constructor(port: MessagePort, onAppended: (topic: string, partition: number) => void) {
+  /**
+   * @param onAppended records became readable
+   * @param onGroup a group tells one of its members
+   */
+  constructor(
+    port: MessagePort,
+    onAppended: (topic: string, partition: number) => void,
+    onGroup: (member: string, event: GroupEvent) => void,
+  ) {
     this.#port = port
     port.on('message', (message: FromLog) => {
       switch (message.kind) {
@@ -33,6 +41,9 @@ export class LogClient {
           return
         case 'appended':
           for (const [topic, partition] of message.partitions) onAppended(topic, partition)
+          return
+        case 'group':
+          onGroup(message.member, message.event)
           return
         case 'failed':
           this.#fail(SpqrError.fromMessage(message.error))

@@ -2,13 +2,15 @@
 // Runs on: log thread. Every method is synchronous; a group of writes is one commit.
 
 import { SpqrError } from '../../../schemas/errors.ts'
+import { putOut } from '../transport.ts'
 import { ROW_BYTES_MAX } from './batch.ts'
 import { type Appender, BatchStore } from './batch-store.ts'
 import { Catalog, type Partition } from './catalog.ts'
 import { CheckpointStore } from './checkpoint-store.ts'
 import { type Database, openDatabase, type Statement } from './database.ts'
+import { Groups, type GroupsOwner } from './groups.ts'
 import { Housekeeping } from './housekeeping.ts'
-import type { CommitBody, LogOptions, ReadBody, Results, WriteBody } from './messages.ts'
+import type { CommitBody, LogOptions, OffsetBody, ReadBody, Results, WriteBody } from './messages.ts'
 import { RowCache } from './row-cache.ts'
 import { Staging } from './staging.ts'
 import { WriteTransaction } from './write-transaction.ts'
@@ -28,6 +30,7 @@ export type Outcome = { value: unknown } | { thrown: unknown }
 
 export class Log {
   readonly housekeeping: Housekeeping
+  readonly groups: Groups
   readonly #db: Database
   readonly #catalog: Catalog
   readonly #batches: BatchStore
@@ -36,8 +39,11 @@ export class Log {
   readonly #setOffset: Statement
   readonly #offsets: Statement
 
-  /** @throws SpqrError as `openDatabase` does */
-  constructor(options: LogOptions) {
+  /**
+   * @param tell tells members of groups
+   * @throws SpqrError as `openDatabase` does
+   */
+  constructor(options: LogOptions, tell: GroupsOwner['tell']) {
     this.#db = openDatabase(options.dataDir)
     const cache = new RowCache(options.cacheBytes ?? CACHE_BYTES)
     this.#catalog = new Catalog(this.#db)
@@ -49,6 +55,9 @@ export class Log {
     )
     this.#offsets = this.#db.prepare('select partition, position from group_offset where name = ? and topic = ?')
     this.housekeeping = new Housekeeping(this.#db, this.#catalog, this.#batches)
+    // What is not there yet is made with one partition.
+    const partitions = (topic: string): number => this.#catalog.find(topic)?.partitions.length ?? 1
+    this.groups = new Groups({ partitions, tell })
   }
 
   /**
@@ -104,6 +113,10 @@ export class Log {
       }
       case 'commit':
         return this.#commit(tx, appender, body.commit)
+      case 'publish':
+        this.#mayPublish(body.offsets)
+        this.#setOffsets(body.offsets)
+        return undefined
       case 'abort':
         this.#staging.drop(body.transaction)
         return undefined
@@ -123,10 +136,21 @@ export class Log {
   }
 
   #commit(tx: WriteTransaction, appender: Appender, commit: CommitBody): Results['commit'] {
+    this.#mayPublish(commit.offsets)
     if (commit.transaction !== undefined) this.#staging.publish(tx, commit.transaction, this.#catalog, appender)
-    for (const { group, topic, partition, offset } of commit.offsets)
-      this.#setOffset.run(group, topic, partition, offset)
+    this.#setOffsets(commit.offsets)
     return this.#checkpoints.store(tx, { ...commit, createdAt: Date.now() })
+  }
+
+  /** @throws SpqrError INVALID_STATE where a group has gone on without who publishes */
+  #mayPublish(offsets: OffsetBody[]): void {
+    for (const { group, membership } of offsets) {
+      if (membership && !this.groups.isCurrent(membership)) throw putOut(group, 'its partitions are others’ now')
+    }
+  }
+
+  #setOffsets(offsets: OffsetBody[]): void {
+    for (const { group, topic, partition, offset } of offsets) this.#setOffset.run(group, topic, partition, offset)
   }
 
   /** @throws SpqrError; what the database throws */
@@ -187,9 +211,11 @@ export class Log {
   /** Its staged records are gone with it. */
   dropOwner(owner: object): void {
     this.#staging.dropOwner(owner)
+    this.groups.dropOwner(owner)
   }
 
   close(): void {
+    this.groups.stop()
     this.#db.close()
   }
 }

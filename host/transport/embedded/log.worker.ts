@@ -67,7 +67,10 @@ control({ kind: 'ready' })
 
 function open(): Log {
   try {
-    return new Log(options)
+    return new Log(options, (owner, member, event) => {
+      const message: FromLog = { kind: 'group', member, event }
+      ;(owner as Client).port.postMessage(message)
+    })
   } catch (thrown) {
     control({ kind: 'failed', error: storageError(thrown, options.dataDir).toMessage() })
     process.exit(0)
@@ -100,6 +103,15 @@ function take(client: Client, message: ToLog): void {
     }
     case 'unwatch':
       unwatch(client, message.topic)
+      return
+    case 'group-join':
+      log.groups.join(client, message.member, message.group, message.topic)
+      return
+    case 'group-released':
+      log.groups.released(message.member)
+      return
+    case 'group-leave':
+      log.groups.leave(message.member)
       return
     case 'requests':
       for (const request of message.requests) handle(client, request)
@@ -145,6 +157,7 @@ function isRead(request: Request): request is ReadBody & { id: number } {
     case 'deleteTopic':
     case 'append':
     case 'commit':
+    case 'publish':
     case 'abort':
     case 'copyCheckpoint':
     case 'deleteCheckpoints':

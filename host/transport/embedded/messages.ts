@@ -3,7 +3,15 @@
 
 import type { MessagePort } from 'node:worker_threads'
 import type { ErrorMessage } from '../../../schemas/errors.ts'
-import type { Checkpoint, CheckpointSummary, SlotId, Snapshot, TopicInfo, TopicSpec } from '../transport.ts'
+import type {
+  Checkpoint,
+  CheckpointSummary,
+  PublishedOffset,
+  SlotId,
+  Snapshot,
+  TopicInfo,
+  TopicSpec,
+} from '../transport.ts'
 
 /** A `SlotCommit` on its way; `meta` is JSON text. */
 export interface CommitBody {
@@ -15,9 +23,12 @@ export interface CommitBody {
   savepoint?: string
   transaction?: string
   patient: boolean
-  offsets: { group: string; topic: string; partition: number; offset: number }[]
+  offsets: OffsetBody[]
   keep: number
 }
+
+/** A `PublishedOffset` on its way. */
+export type OffsetBody = Omit<PublishedOffset, 'offset'> & { offset: number }
 
 export type WhichCheckpoint = { savepoint: string } | { epoch: number }
 
@@ -35,6 +46,7 @@ export type WriteBody =
       create: boolean
     }
   | { op: 'commit'; commit: CommitBody }
+  | { op: 'publish'; offsets: OffsetBody[] }
   | { op: 'abort'; transaction: string }
   | { op: 'copyCheckpoint'; from: SlotId; to: SlotId; savepoint?: string; as?: string }
   | { op: 'deleteCheckpoints'; tenant: string; pipeline: string; savepoint?: string }
@@ -64,6 +76,7 @@ export interface Results {
   deleteTopic: undefined
   append: number
   commit: CheckpointSummary
+  publish: undefined
   abort: undefined
   copyCheckpoint: CheckpointSummary
   deleteCheckpoints: undefined
@@ -89,8 +102,20 @@ export interface ReadAnswer {
 export type Operation = keyof Results
 export type Request = (WriteBody | ReadBody) & { id: number }
 
-/** One tick's requests of a thread, or a wish to be told of new records in a topic. */
-export type ToLog = { kind: 'requests'; requests: Request[] } | { kind: 'watch' | 'unwatch'; topic: string }
+/** One tick's requests of a thread, a wish to be told of new records in a topic, or what a member tells its group. */
+export type ToLog =
+  | { kind: 'requests'; requests: Request[] }
+  | { kind: 'watch' | 'unwatch'; topic: string }
+  | { kind: 'group-join'; member: string; group: string; topic: string }
+  /** It has let its partitions go. */
+  | { kind: 'group-released' | 'group-leave'; member: string }
+
+/** What a group tells a member. */
+export type GroupEvent =
+  | { type: 'assigned'; generation: number; partitions: number[] }
+  | { type: 'revoke' }
+  /** It is no member any more. */
+  | { type: 'lost' }
 
 export type Reply = { id: number; value: unknown } | { id: number; error: ErrorMessage }
 
@@ -98,6 +123,7 @@ export type FromLog =
   | { kind: 'replies'; replies: Reply[] }
   /** Records became readable here. */
   | { kind: 'appended'; partitions: [topic: string, partition: number][] }
+  | { kind: 'group'; member: string; event: GroupEvent }
   /** Nothing will be answered any more. */
   | { kind: 'failed'; error: ErrorMessage }
 

@@ -28,8 +28,10 @@ export interface ClusterOptions extends ConnectionSettings {
 }
 
 /** What a connection is for. A broker answers the requests of one connection one after the other, so what waits has its own. */
-export type Purpose = 'command' | 'fetch' | 'poll-a' | 'poll-b'
-const PURPOSES: Record<Purpose, { link: string; lane: number }> = {
+export type Purpose = 'command' | 'fetch' | 'poll-a' | 'poll-b' | MemberLink
+/** Of one member of a group. */
+export type MemberLink = `member ${number}`
+const PURPOSES: Record<Exclude<Purpose, MemberLink>, { link: string; lane: number }> = {
   command: { link: 'work', lane: 0 },
   fetch: { link: 'work', lane: 1 },
   'poll-a': { link: 'poll', lane: 0 },
@@ -119,7 +121,13 @@ export class Cluster {
   }
 
   /** Sends to the coordinator of a group or transaction, and looks for it again where it has moved. */
-  async sendToCoordinator<T>(type: CoordinatorType, key: string, request: KafkaRequest<T>): Promise<T> {
+  async sendToCoordinator<T>(
+    type: CoordinatorType,
+    key: string,
+    request: KafkaRequest<T>,
+    purpose: Purpose = 'command',
+    timeoutMs?: number,
+  ): Promise<T> {
     const name = `${type} ${key}`
     let node = this.#coordinators.get(name)
     if (node === undefined) {
@@ -129,7 +137,7 @@ export class Cluster {
       this.#coordinators.set(name, node)
     }
     try {
-      return await this.send(node, request)
+      return await this.send(node, request, purpose, timeoutMs)
     } catch (thrown) {
       const moved = thrown instanceof KafkaFault && [14, 15, FAULT.NOT_COORDINATOR].includes(thrown.code)
       if (moved || thrown instanceof ConnectionLost) this.#coordinators.delete(name)
@@ -216,6 +224,15 @@ export class Cluster {
     return leader
   }
 
+  /** Closes the connections of a member that has left. */
+  closeLink(link: MemberLink): void {
+    for (const [key, connections] of this.#links) {
+      if (!key.endsWith(` ${link}`)) continue
+      this.#links.delete(key)
+      connections.close().catch(() => {})
+    }
+  }
+
   async stop(): Promise<void> {
     this.#setState('stopped', '')
     const links = [...this.#links.values()]
@@ -231,7 +248,7 @@ export class Cluster {
     timeoutMs = this.options.requestTimeoutMs,
   ): Promise<T> {
     if (this.isStopped) throw this.#stoppedError(`send ${request.apiName}`)
-    const { link, lane } = PURPOSES[purpose]
+    const { link, lane } = isMemberLink(purpose) ? { link: purpose, lane: 0 } : PURPOSES[purpose]
     const name = `${address.host}:${address.port}`
     const key = `${name} ${link}`
     let connections = this.#links.get(key)
@@ -277,6 +294,10 @@ export class Cluster {
   waiting(detail: string): void {
     this.#setState('waiting', detail)
   }
+}
+
+function isMemberLink(purpose: Purpose): purpose is MemberLink {
+  return purpose.startsWith('member ')
 }
 
 export function noTopic(name: string): SpqrError {

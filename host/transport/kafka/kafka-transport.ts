@@ -11,7 +11,10 @@ import type {
   AppendOptions,
   Checkpoint,
   CheckpointSummary,
+  GroupListener,
+  GroupMember,
   PartitionOffsets,
+  PublishedOffset,
   ReadFrom,
   ReadResult,
   SlotCommit,
@@ -26,16 +29,17 @@ import { type CodecName, loadCodecs } from './codecs.ts'
 import { EARLIEST, LATEST } from './data-requests.ts'
 import { IdempotentProducer } from './identity.ts'
 import { KafkaCheckpoints, type WhichCheckpoint } from './kafka-checkpoints.ts'
+import { KafkaMember, publishOffsets } from './kafka-member.ts'
 import type { ConnectionGuard } from './kafkajs-inside.ts'
 import { LogReader } from './log-reader.ts'
 import { PartitionWriter } from './partition-writer.ts'
 import { RecordBatchWriter } from './record-batch-writer.ts'
 import { keyOf, type TopicPartition } from './request.ts'
 import { SegmentCache } from './segment-cache.ts'
-import { SlotTransactions } from './slot-transactions.ts'
+import { type GroupPublication, SlotTransactions } from './slot-transactions.ts'
 import { TailPoller } from './tail-poller.ts'
 import { HIDDEN_TOPICS, TopicAdmin } from './topic-admin.ts'
-import { type GroupOffset, offsetCommitRequest, offsetFetchRequest } from './transaction-requests.ts'
+import { offsetFetchRequest } from './transaction-requests.ts'
 
 export interface KafkaOptions {
   /** `host:port` of some of the brokers. */
@@ -75,6 +79,7 @@ export class KafkaTransport implements Transport {
   readonly #writers = new Map<string, PartitionWriter>()
   readonly #transactions: SlotTransactions
   readonly #checkpoints: KafkaCheckpoints
+  readonly #members = new Set<KafkaMember>()
   /** Calls under way: `stop` waits for them. */
   #underWay = 0
   #isStopping = false
@@ -240,18 +245,20 @@ export class KafkaTransport implements Transport {
     })
   }
 
+  joinGroup(group: string, topic: string, listener: GroupListener): GroupMember {
+    const member = new KafkaMember(this.#cluster, group, topic, listener, () => this.#members.delete(member))
+    this.#members.add(member)
+    member.join()
+    return member
+  }
+
   commit(commit: SlotCommit): Promise<CheckpointSummary> {
     return this.#call('store a checkpoint', async () => {
       for (const { component, memory } of commit.snapshots) {
         if (memory.length % PIECE_BYTES === 0) continue
         throw new RangeError(`Cannot store the state of "${component}": ${memory.length} bytes are no whole pages`)
       }
-      const offsets = new Map<string, GroupOffset[]>()
-      for (const { group, topic, partition, offset } of commit.offsets ?? []) {
-        const list = offsets.get(group) ?? []
-        list.push({ topic, partition, offset: Number(offset) })
-        offsets.set(group, list)
-      }
+      const offsets = publications(commit.offsets ?? [])
       const checkpoint = { ...commit, createdAt: Date.now() }
       const { transaction } = commit
       if (transaction !== undefined) return this.#commitTransaction(transaction, checkpoint, offsets)
@@ -259,7 +266,9 @@ export class KafkaTransport implements Transport {
       const summary = await this.#checkpoints.store(checkpoint, (place, frames, records) => {
         return this.#writer(place).append(frames, records)
       })
-      for (const [group, list] of offsets) await this.#commitOffsets(group, list)
+      for (const { group, offsets: list, membership } of offsets) {
+        await publishOffsets(this.#cluster, group, list, membership)
+      }
       return summary
     })
   }
@@ -288,6 +297,7 @@ export class KafkaTransport implements Transport {
     if (this.#isStopping) return
     this.#isStopping = true
     this.#poller.stop()
+    await Promise.all([...this.#members].map((member) => member.leave()))
     if (this.#underWay > 0) {
       await new Promise<void>((done) => {
         this.#onIdle = done
@@ -368,7 +378,7 @@ export class KafkaTransport implements Transport {
   async #commitTransaction(
     transaction: string,
     checkpoint: SlotCommit & { createdAt: number },
-    offsets: Map<string, GroupOffset[]>,
+    offsets: GroupPublication[],
   ): Promise<CheckpointSummary> {
     const inside = (place: TopicPartition, frames: Uint8Array, records: number): Promise<number> => {
       return this.#transactions.append(transaction, place, frames, records)
@@ -380,11 +390,16 @@ export class KafkaTransport implements Transport {
       throw thrown
     }
   }
+}
 
-  async #commitOffsets(group: string, offsets: GroupOffset[]): Promise<void> {
-    const request = offsetCommitRequest(group, offsets)
-    await this.#cluster.attempt(`publish offsets of group "${group}"`, () => {
-      return this.#cluster.sendToCoordinator('group', group, request)
-    })
+/** By group and member: a request names one of each. */
+function publications(offsets: readonly PublishedOffset[]): GroupPublication[] {
+  const all = new Map<string, GroupPublication>()
+  for (const { group, topic, partition, offset, membership } of offsets) {
+    const key = `${group} ${membership?.id ?? ''}`
+    const publication = all.get(key) ?? { group, membership, offsets: [] }
+    publication.offsets.push({ topic, partition, offset: Number(offset) })
+    all.set(key, publication)
   }
+  return [...all.values()]
 }

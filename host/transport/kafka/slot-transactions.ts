@@ -3,8 +3,10 @@
 // Runs on: bridge.
 
 import { SpqrError } from '../../../schemas/errors.ts'
+import { type Membership, putOut } from '../transport.ts'
 import { type Cluster, sleep } from './cluster.ts'
 import { FAULT, isFault, KafkaFault } from './kafka-fault.ts'
+import { hasMembers, isPutOut } from './kafka-member.ts'
 import { PartitionWriter, type Stamp, type WriterIdentity } from './partition-writer.ts'
 import type { RecordBatchWriter } from './record-batch-writer.ts'
 import { keyOf, type TopicPartition } from './request.ts'
@@ -119,6 +121,13 @@ class SlotTransaction implements WriterIdentity {
   }
 }
 
+/** Offsets of one group, as one of its members. */
+export interface GroupPublication {
+  group: string
+  membership: Membership | undefined
+  offsets: GroupOffset[]
+}
+
 export interface TransactionalAppends {
   batches: RecordBatchWriter
   batchBytesMax(topic: string): Promise<number>
@@ -151,15 +160,15 @@ export class SlotTransactions {
 
   /**
    * Ends a transaction well.
-   * @param offsets by group, published with it
+   * @param offsets published with it
    * @throws SpqrError; nothing of it is seen then
    */
-  async commit(name: string, offsets: Map<string, GroupOffset[]>): Promise<void> {
+  async commit(name: string, offsets: readonly GroupPublication[]): Promise<void> {
     const transaction = await this.#begin(name)
     try {
       // Markers can be written only where the topics still are.
       await Promise.all([...transaction.topics].map((topic) => this.#exists(topic)))
-      for (const [group, list] of offsets) await this.#addOffsets(transaction, group, list)
+      for (const publication of offsets) await this.#addOffsets(transaction, publication)
       if (transaction.doomed) throw transaction.doomed
       await this.#end(transaction, true)
     } catch (thrown) {
@@ -230,11 +239,18 @@ export class SlotTransactions {
     await this.#cluster.attempt(`commit to the topic "${topic}"`, () => this.#cluster.topic(topic))
   }
 
-  async #addOffsets(transaction: SlotTransaction, group: string, offsets: GroupOffset[]): Promise<void> {
+  async #addOffsets(transaction: SlotTransaction, { group, offsets, membership }: GroupPublication): Promise<void> {
     const action = `publish offsets of group "${group}"`
     await this.#cluster.attempt(action, () => transaction.request(addOffsetsToTxnRequest(transaction.who, group)))
-    const request = txnOffsetCommitRequest(transaction.who, group, offsets)
-    await this.#cluster.attempt(action, () => this.#cluster.sendToCoordinator('group', group, request))
+    const request = txnOffsetCommitRequest(transaction.who, group, offsets, membership)
+    await this.#cluster.attempt(action, async () => {
+      try {
+        await this.#cluster.sendToCoordinator('group', group, request)
+      } catch (thrown) {
+        if (!isPutOut(thrown)) throw thrown
+        throw membership ? putOut(group, (thrown as Error).message, thrown) : hasMembers(group, thrown)
+      }
+    })
   }
 
   async #end(transaction: SlotTransaction, isCommit: boolean): Promise<void> {

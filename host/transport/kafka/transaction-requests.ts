@@ -1,6 +1,7 @@
 // Producer identities, transactions and committed offsets: the requests that go to a coordinator.
 // Runs on: bridge.
 
+import type { Membership } from '../transport.ts'
 import { check } from './kafka-fault.ts'
 import { byTopic, type KafkaRequest, type TopicPartition } from './request.ts'
 import { WireWriter } from './wire.ts'
@@ -91,31 +92,63 @@ export function endTxnRequest(who: Transactor, isCommit: boolean): KafkaRequest<
   }
 }
 
-/** Goes to the coordinator of the group. @throws KafkaFault of the first offset that is refused */
+/**
+ * Goes to the coordinator of the group.
+ * @param membership as which member, so that one that was put out is fenced; absent: as a group without members
+ * @throws KafkaFault of the first offset that is refused
+ */
 export function txnOffsetCommitRequest(
   who: Transactor,
   group: string,
   offsets: readonly GroupOffset[],
+  membership?: Membership,
 ): KafkaRequest<void> {
   const out = new WireWriter()
-  out.string(who.transactionalId).string(group).i64(who.id).i16(who.epoch)
-  writeOffsets(out, offsets)
+  // A flexible version: the header ends with tagged fields, which a header of the older form has not.
+  out.tags().compactString(who.transactionalId).compactString(group).i64(who.id).i16(who.epoch)
+  out
+    .i32(membership?.generation ?? -1)
+    .compactString(membership?.id ?? '')
+    .unsignedVarint(0)
+  out.compactArray(byTopic(offsets), ({ topic, items }) => {
+    out.compactString(topic)
+    out.compactArray(items, ({ partition, offset }) => {
+      out.i32(partition).i64(offset).i32(-1).compactString('').tags()
+    })
+    out.tags()
+  })
   return {
     apiKey: 28,
-    apiVersion: 1,
+    apiVersion: 3,
     apiName: 'TxnOffsetCommit',
-    body: out.bytes,
+    body: out.tags().bytes,
     read: (from) => {
+      from.tags()
       from.throttle()
-      readOffsetCodes(from)
+      from.compactArray(() => {
+        const topic = from.compactString()
+        from.compactArray(() => {
+          const partition = from.i32()
+          check(from.i16(), `partition ${partition} of topic "${topic}"`)
+          from.tags()
+        })
+        from.tags()
+      })
     },
   }
 }
 
-/** As a group without members. @throws KafkaFault of the first offset that is refused */
-export function offsetCommitRequest(group: string, offsets: readonly GroupOffset[]): KafkaRequest<void> {
+/** @param membership absent: as a group without members. @throws KafkaFault of the first offset that is refused */
+export function offsetCommitRequest(
+  group: string,
+  offsets: readonly GroupOffset[],
+  membership?: Membership,
+): KafkaRequest<void> {
   const out = new WireWriter()
-  out.string(group).i32(-1).string('')
+  out
+    .string(group)
+    .i32(membership?.generation ?? -1)
+    .string(membership?.id ?? '')
   writeOffsets(out, offsets)
   return {
     apiKey: 8,
@@ -176,6 +209,46 @@ export function offsetFetchRequest(
           if (code !== 3) check(code)
           if (offset >= 0) offsets.set(partition, offset)
         })
+      })
+      check(from.i16())
+      return offsets
+    },
+  }
+}
+
+/** The same of some partitions. @throws KafkaFault UNSTABLE_OFFSET_COMMIT while a transaction is about to publish some */
+export function stableOffsetsRequest(
+  group: string,
+  topic: string,
+  partitions: readonly number[],
+): KafkaRequest<Map<number, number>> {
+  const out = new WireWriter()
+  out.tags().compactString(group).unsignedVarint(2).compactString(topic)
+  out.compactArray(partitions, (partition) => {
+    out.i32(partition)
+  })
+  return {
+    apiKey: 9,
+    apiVersion: 7,
+    apiName: 'OffsetFetch',
+    body: out.tags().bool(true).tags().bytes,
+    read: (from) => {
+      from.tags()
+      from.throttle()
+      const offsets = new Map<number, number>()
+      from.compactArray(() => {
+        from.compactString()
+        from.compactArray(() => {
+          const partition = from.i32()
+          const offset = from.i64()
+          from.i32()
+          from.compactString()
+          const code = from.i16()
+          if (code !== 3) check(code)
+          if (offset >= 0) offsets.set(partition, offset)
+          from.tags()
+        })
+        from.tags()
       })
       check(from.i16())
       return offsets

@@ -60,6 +60,14 @@ export class WireWriter {
     return this
   }
 
+  bytes32(value: Uint8Array): this {
+    this.i32(value.length)
+    this.#reserve(value.length)
+    this.#bytes.set(value, this.#at)
+    this.#at += value.length
+    return this
+  }
+
   array<T>(items: readonly T[], write: (item: T) => void): this {
     this.i32(items.length)
     for (const item of items) write(item)
@@ -73,6 +81,17 @@ export class WireWriter {
     this.#reserve(bytes)
     this.#at += this.#bytes.write(value, this.#at)
     return this
+  }
+
+  compactArray<T>(items: readonly T[], write: (item: T) => void): this {
+    this.unsignedVarint(items.length + 1)
+    for (const item of items) write(item)
+    return this
+  }
+
+  /** No tagged fields, which end a structure in the flexible versions. */
+  tags(): this {
+    return this.i8(0)
   }
 
   unsignedVarint(value: number): this {

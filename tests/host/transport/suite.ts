@@ -10,8 +10,9 @@ import {
   RECORD_LENGTH,
   RecordBuffer,
 } from '../../../host/record/record.ts'
-import type { SlotId, Snapshot, Transport } from '../../../host/transport/transport.ts'
+import type { GroupMember, Membership, SlotId, Snapshot, Transport } from '../../../host/transport/transport.ts'
 import { SpqrError } from '../../../schemas/errors.ts'
+import { until } from '../../support/client.ts'
 
 export interface TransportUnderTest {
   transport: Transport
@@ -102,6 +103,51 @@ export function snapshot(pages: number, fill: (memory: Uint8Array) => void, comp
 /** A checkpoint of a slot without anything special. */
 export async function commit(transport: Transport, slot: SlotId, epoch: number, more: object = {}): Promise<void> {
   await transport.commit({ slot, epoch, revision: 1, meta: { epoch }, snapshots: [], ...more })
+}
+
+/** A member of a group, and what it was told. */
+export class TestMember {
+  readonly member: GroupMember
+  membership: Membership | undefined
+  readonly troubles: SpqrError[] = []
+  /** Settles when the group puts it out. */
+  readonly putOut: Promise<SpqrError>
+  #share: number[] | undefined
+  #letGo: (() => void) | undefined
+
+  constructor(transport: Transport, group: string, topic: string) {
+    let lost: (error: SpqrError) => void = () => undefined
+    this.putOut = new Promise((done) => (lost = done))
+    this.member = transport.joinGroup(group, topic, {
+      assigned: (membership, partitions) => {
+        this.membership = membership
+        this.#share = partitions
+      },
+      revoked: () => new Promise((done) => (this.#letGo = done)),
+      lost,
+      trouble: (error) => this.troubles.push(error),
+    })
+  }
+
+  /** What it was given last, once it was. */
+  async assigned(): Promise<number[]> {
+    const share = await until(
+      () => this.#share,
+      () => 'no share',
+    )
+    this.#share = undefined
+    return share.sort()
+  }
+
+  /** @returns lets go, once it is asked to */
+  async revoked(): Promise<() => void> {
+    const letGo = await until(
+      () => this.#letGo,
+      () => 'nobody asks',
+    )
+    this.#letGo = undefined
+    return letGo
+  }
 }
 
 /** Where transports may differ. */
@@ -467,6 +513,66 @@ export function transportSuite(name: string, make: () => Promise<TransportUnderT
     await transport.deleteCheckpoints(slot.tenant, slot.pipeline)
     assert.equal(await transport.checkpoints(slot), [])
     assert.is(await transport.checkpoint({ ...slot, slot: 1 }), undefined)
+  })
+
+  test('members of a group share the partitions, each after the one before has let go', async ({ under }) => {
+    const { transport, second } = under
+    const [topic, group] = [topicName(), `group-${topicName()}`]
+    await transport.createTopic({ name: topic, partitions: 3 })
+    const first = new TestMember(transport, group, topic)
+    assert.equal(await first.assigned(), [0, 1, 2])
+    await first.member.publish(first.membership!, new Map([[1, 7n]]))
+    const other = new TestMember(second, group, topic)
+    const letGo = await first.revoked()
+    assert.is(other.membership, undefined, 'the first holds all')
+    // What it has read it may still publish.
+    await first.member.publish(first.membership!, new Map([[2, 9n]]))
+    letGo()
+    const shares = [...(await first.assigned()), ...(await other.assigned())].sort()
+    assert.equal(shares, [0, 1, 2])
+    assert.equal(
+      await other.member.committed([0, 1, 2]),
+      new Map([
+        [1, 7n],
+        [2, 9n],
+      ]),
+    )
+    await other.member.leave()
+    const release = await first.revoked()
+    release()
+    assert.equal(await first.assigned(), [0, 1, 2])
+    assert.equal([first.troubles, other.troubles], [[], []])
+    await first.member.leave()
+  })
+
+  test('who was a member before publishes nothing: no offset, no checkpoint, no record', async ({ under }) => {
+    const { transport, second } = under
+    const [topic, out, group] = [topicName(), topicName(), `group-${topicName()}`]
+    await transport.createTopic({ name: topic, partitions: 2 })
+    await transport.createTopic({ name: out })
+    const slot = slotId()
+    const first = new TestMember(transport, group, topic)
+    await first.assigned()
+    const before = first.membership!
+    const commitAs = (membership: Membership, epoch: number): Promise<unknown> => {
+      const offsets = [{ group, topic, partition: 0, offset: BigInt(epoch), membership }]
+      return transport.commit({ slot, epoch, revision: 1, meta: {}, snapshots: [], transaction: `t${epoch}`, offsets })
+    }
+    await append(transport, out, values(1, 1), { transaction: 't1' })
+    await commitAs(before, 1)
+    const other = new TestMember(second, group, topic)
+    const letGo = await first.revoked()
+    letGo()
+    await other.assigned()
+    await append(transport, out, values(2, 1), { transaction: 't2' })
+    const refused = await rejects(commitAs(before, 2), 'INVALID_STATE')
+    assert.is(refused.extra?.epochLost, true)
+    assert.match(refused.message, group)
+    await rejects(first.member.publish(before, new Map([[0, 5n]])), 'INVALID_STATE')
+    assert.equal(await second.groupOffsets(group, topic), new Map([[0, 1n]]))
+    assert.is((await second.checkpoint(slot))?.epoch, 1)
+    assert.equal(texts(await readAll(second, out)), ['value 1'])
+    await Promise.all([first.member.leave(), other.member.leave()])
   })
 
   test('a copied savepoint is the other slot’s own', async ({ under: { transport } }) => {
