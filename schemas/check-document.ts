@@ -6,6 +6,7 @@ import * as v from 'valibot'
 import type { Catalog } from './catalog.ts'
 import { checkComponent, type Draft, type ResolvedComponent } from './check-component.ts'
 import { checkEdges } from './check-edges.ts'
+import { checkGroups } from './check-groups.ts'
 import { checkSplit } from './check-split.ts'
 import { DOCUMENT_LIMITS, documentSchema, type PipelineDocument } from './document.ts'
 import type { Issue } from './errors.ts'
@@ -49,6 +50,7 @@ export function checkDocument(input: unknown, catalog: Catalog, options: CheckOp
     )
     checkEdges(drafts, found)
     if (parsed.typed) checkSplit(parsed.output, drafts, found)
+    checkGroups(drafts, found)
   }
   if (parsed.typed && parsed.output.strict) found.issues.push(...found.warnings)
   if (!parsed.success || found.issues.length > 0) return { issues: located(found.issues, input, options.locate) }

@@ -3,6 +3,7 @@
 
 import { type Issue, SpqrError } from '../../schemas/errors.ts'
 import type { Plan } from '../../schemas/plan.ts'
+import { isObject } from '../../schemas/shapes.ts'
 import { type Placed, pipelinePath } from '../hosts/host-client.ts'
 import { type ComponentPatch, patchInto } from './change.ts'
 import { newRow, place, requireNew } from './create.ts'
@@ -65,6 +66,10 @@ export function forkPipeline(
 function forkedDocument(text: string, original: string, { id, components = [] }: ForkRequest): Record<string, unknown> {
   const document = JSON.parse(text) as { id: string; components: Record<string, unknown>[] }
   document.id = id
+  // It goes on from places of its own, beside the original: of a group it would share with it.
+  for (const component of document.components) {
+    if (isObject(component.settings) && component.source !== undefined) delete component.settings.group
+  }
   const issues: Issue[] = []
   components.forEach((patch, i) => {
     const pointer = `/components/${i}/id`

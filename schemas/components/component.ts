@@ -16,6 +16,8 @@ export interface ComponentType {
   ports(settings: Record<string, unknown>): string[]
   /** The deliveries it can hold. Of an operator all: its state belongs to the checkpoint. */
   deliveries(settings: Record<string, unknown>): readonly Delivery[]
+  /** Of an operator: what it answers depends on what it was given before, by key. */
+  keepsState?: boolean
   /** Why not the others, as the end of a sentence. */
   deliveryNote?: string
 }

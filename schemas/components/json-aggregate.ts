@@ -86,4 +86,5 @@ export const jsonAggregate = operator({
   description:
     'Keeps one object per group of records and emits it when `emitWhen` says, each second unless said otherwise.',
   settings,
+  keepsState: true,
 })

@@ -93,6 +93,7 @@ export const sample = operator({
 
 export const dedupe = operator({
   name: 'dedupe',
+  keepsState: true,
   description: 'Passes on the first record of each value; the others leave by the port "duplicates".',
   settings: v.pipe(
     closedObject({

@@ -33,11 +33,14 @@ export interface GroupsOwner {
 
 export class Groups {
   readonly #owner: GroupsOwner
+  readonly #rebalanceMs: number
   readonly #groups = new Map<string, Group>()
   readonly #members = new Map<string, Member>()
 
-  constructor(owner: GroupsOwner) {
+  /** @param rebalanceMs who takes longer to let its partitions go is put out */
+  constructor(owner: GroupsOwner, rebalanceMs = REBALANCE_MS) {
     this.#owner = owner
+    this.#rebalanceMs = rebalanceMs
   }
 
   /** @param id never given before, by anybody */
@@ -96,7 +99,7 @@ export class Groups {
 
   #shareAnew(group: Group): void {
     if (!group.timer) {
-      group.timer = setTimeout(() => this.#putOut(group), REBALANCE_MS)
+      group.timer = setTimeout(() => this.#putOut(group), this.#rebalanceMs)
       for (const { owner, id, isHolding } of group.members) {
         if (isHolding) this.#owner.tell(owner, id, { type: 'revoke' })
       }

@@ -21,7 +21,7 @@ import { offsetCommitRequest, stableOffsetsRequest } from './transaction-request
 /** The ways of sharing out that kafkajs, Java and librdkafka offer by themselves: one must be everyone's. */
 const PROTOCOLS = ['RoundRobinAssigner', 'roundrobin', 'range']
 /** Who is silent for so long is taken to be dead. */
-const SESSION_MS = 10_000
+export const SESSION_MS = 10_000
 /** So soon a member learns that others came or went. */
 const HEARTBEAT_MS = 500
 const AGAIN_MS = 500

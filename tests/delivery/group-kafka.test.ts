@@ -1,0 +1,168 @@
+// A pipeline beside members of other kinds: a plain kafkajs consumer, one that the brokers put out, one that is slow.
+
+import { Kafka, logLevel } from 'kafkajs'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Cluster } from '../../host/transport/kafka/cluster.ts'
+import { leaveGroupRequest } from '../../host/transport/kafka/group-requests.ts'
+import { SESSION_MS } from '../../host/transport/kafka/kafka-member.ts'
+import { TestMember } from '../host/transport/suite.ts'
+import { until } from '../support/client.ts'
+import { Product } from '../support/delivery.ts'
+import { skipWithoutKafka, startKafka, type TestKafka } from '../support/kafka.ts'
+import { Feeder, makeTopics, PARTITIONS, passing, readBy, whatCame } from '../support/rebalance.ts'
+
+const EVICTIONS = 3
+
+const isSkipped = skipWithoutKafka('a source in a group of Kafka')
+const test = suite('a source in a group of Kafka')
+const group: typeof test = isSkipped ? (test.skip as typeof test) : test
+const kafka: TestKafka | undefined = isSkipped ? undefined : await startKafka()
+const brokers = kafka?.brokers ?? []
+const flags = ['--allow-net=127.0.0.1,localhost']
+const product: Product | undefined = isSkipped ? undefined : await Product.start({ brokers, flags })
+const js = new Kafka({ brokers: brokers.length > 0 ? brokers : ['none:1'], logLevel: logLevel.NOTHING })
+
+test.after(async () => {
+  await product?.remove()
+  await kafka?.stop()
+})
+
+group('shares with a consumer that is plain kafkajs: whoever reads a record, somebody does', async () => {
+  const { client } = product!
+  const tag = `js-${process.pid}`
+  await makeTopics(client, tag)
+  const feeder = new Feeder(client, `${tag}-in`)
+  await client.ok('POST', '/v1/pipelines', passing('js', tag, 'exactly-once'))
+  await client.recordsOnce(`${tag}-out`, 500)
+  const elsewhere: number[] = []
+  for (let i = 0; i < 2; i++) {
+    const consumer = js.consumer({ groupId: `${tag}-group`, heartbeatInterval: 300, rebalanceTimeout: 20_000 })
+    await consumer.connect()
+    await consumer.subscribe({ topic: `${tag}-in` })
+    const before = elsewhere.length
+    await consumer.run({
+      eachMessage: ({ message }) => {
+        elsewhere.push(JSON.parse(message.value!.toString()).n)
+        return Promise.resolve()
+      },
+    })
+    await until(
+      () => (elsewhere.length > before ? true : undefined),
+      () => 'kafkajs is given nothing',
+    )
+    const seen = await readBy(client, 'js')
+    await until(
+      async () => ((await readBy(client, 'js')) > seen ? true : undefined),
+      () => 'the pipeline is left nothing',
+    )
+    await consumer.disconnect()
+  }
+  await whatCame(client, `${tag}-out`, await feeder.end(), elsewhere)
+  await client.ok('DELETE', '/v1/pipelines/js')
+})
+
+group('one that the brokers have put out goes back to its last checkpoint and joins again, visibly', async () => {
+  const { client, host } = product!
+  const tag = `out-${process.pid}`
+  await makeTopics(client, tag)
+  const feeder = new Feeder(client, `${tag}-in`)
+  await client.ok('POST', '/v1/pipelines', passing('out', tag, 'exactly-once'))
+  const admin = js.admin()
+  await admin.connect()
+  const cluster = new Cluster({
+    brokers,
+    clientId: 'test',
+    connectTimeoutMs: 3_000,
+    patienceMs: 10_000,
+    requestTimeoutMs: 10_000,
+  })
+  const memberOf = async (): Promise<string | undefined> => {
+    const { groups } = await admin.describeGroups([`${tag}-group`])
+    return groups[0]?.state === 'Stable' ? groups[0].members[0]?.memberId : undefined
+  }
+  let last = ''
+  for (let i = 0; i < EVICTIONS; i++) {
+    const key = host.pipeline('default', 'out').key
+    last = await until(
+      async () => {
+        const member = await memberOf()
+        return member === last ? undefined : member
+      },
+      () => `no member, time ${i}`,
+    )
+    await cluster.attempt('put a member out', () => {
+      return cluster.sendToCoordinator('group', `${tag}-group`, leaveGroupRequest(`${tag}-group`, last))
+    })
+    await until(
+      () => (host.pipeline('default', 'out').key === key ? undefined : true),
+      () => 'it has not begun again',
+    )
+    await client.state('out', 'running')
+  }
+  const counts = await whatCame(client, `${tag}-out`, await feeder.end())
+  assert.is(counts.filter((count) => count > 1).length, 0, 'some came twice')
+  await cluster.stop()
+  await admin.disconnect()
+  await client.ok('DELETE', '/v1/pipelines/out')
+})
+
+group('the source `kafka` joins a group of another cluster', async () => {
+  const { client } = product!
+  const tag = `far-${process.pid}`
+  await makeTopics(client, tag)
+  const document = (id: string, delivery: string): object => {
+    const made = passing(id, tag, 'at-least-once') as { components: object[] }
+    const settings = { brokers, topic: `${tag}-in`, group: `${tag}-group` }
+    made.components[0] = { id: 'in', source: 'kafka', settings }
+    return { ...made, delivery }
+  }
+  const refused = await client.ask('POST', '/v1/pipelines', document('far-a', 'exactly-once'))
+  assert.is(refused.status, 422)
+  assert.match(JSON.stringify(refused.body), /cannot hold exactly-once/)
+  const feeder = new Feeder(client, `${tag}-in`)
+  for (const id of ['far-a', 'far-b']) await client.ok('POST', '/v1/pipelines', document(id, 'at-least-once'))
+  for (const id of ['far-a', 'far-b']) {
+    await until(
+      async () => ((await readBy(client, id)) > 0 ? true : undefined),
+      () => `${id} reads nothing`,
+    )
+  }
+  await client.ok('DELETE', '/v1/pipelines/far-b')
+  const fed = await feeder.end()
+  await whatCame(client, `${tag}-out`, fed)
+  const published = (): Promise<Map<number, bigint>> =>
+    product!.host.transport.groupOffsets(`${tag}-group`, `${tag}-in`)
+  await until(
+    async () => {
+      const sum = [...(await published()).values()].reduce((a, b) => a + b, 0n)
+      return sum === BigInt(fed) ? true : undefined
+    },
+    () => `the group has not all of ${fed} in ${PARTITIONS} partitions`,
+  )
+  await client.ok('DELETE', '/v1/pipelines/far-a')
+})
+
+group('a member that takes longer than its session to let go stays one', async () => {
+  const { transport } = product!.host
+  const topic = `slow-${process.pid}`
+  await transport.createTopic({ name: topic, partitions: 2 })
+  const slow = new TestMember(transport, topic, topic)
+  await slow.assigned()
+  const other = new TestMember(transport, topic, topic)
+  const letGo = await slow.revoked()
+  const since = Date.now()
+  await until(
+    () => (Date.now() - since > SESSION_MS + 1_000 ? true : undefined),
+    () => 'time stands still',
+  )
+  assert.is(other.membership, undefined)
+  await slow.member.publish(slow.membership!, new Map([[0, 3n]]))
+  letGo()
+  assert.equal([...(await slow.assigned()), ...(await other.assigned())].sort(), [0, 1])
+  assert.equal(await other.member.committed([0]), new Map([[0, 3n]]))
+  assert.equal([slow.troubles, other.troubles], [[], []])
+  await Promise.all([slow.member.leave(), other.member.leave()])
+})
+
+test.run()
