@@ -18,6 +18,7 @@ const BENCHES = [
   'delivery',
   'operators',
   'fuel',
+  'split',
   'transport',
   'isolation',
   'neighbours',

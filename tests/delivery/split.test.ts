@@ -78,23 +78,31 @@ product('counts once, as a component and for each instance', async () => {
   )
 })
 
-product('goes on over stop, resume, savepoint and restart of the host, and its fork beside it', async () => {
-  await it.client.topics('keep-in', 'keep-out', 'fork-out')
-  await it.client.feed('keep-in', 0, 1000)
-  await it.client.ok('POST', '/v1/pipelines', splitCounting('keep', 3))
-  await valuesOf('keep-out', 1000)
-  await it.client.ok('POST', `${pipeline('keep')}/savepoints`, { name: 'here' })
-  await it.client.ok('POST', `${pipeline('keep')}/stop`)
-  await it.client.feed('keep-in', 1000, 1000)
-  await it.client.ok('POST', `${pipeline('keep')}/resume`)
-  await valuesOf('keep-out', 2000)
-  await it.stop()
-  it = await Product.start({ folder })
-  await it.client.feed('keep-in', 2000, 1000)
-  expectCounted(await valuesOf('keep-out', 3000), 3, 3000, 'keep')
-  await it.client.ok('POST', `${pipeline('keep')}/restart`, { from: 'savepoint:here' })
-  expectCounted((await valuesOf('keep-out', 5000)).toSpliced(1000, 2000), 3, 3000, 'from the savepoint')
-})
+product(
+  'goes on over stop, resume, a move, a restart of the host and a savepoint, and its fork beside it',
+  async () => {
+    await it.client.topics('keep-in', 'keep-out', 'fork-out')
+    await it.client.feed('keep-in', 0, 1000)
+    await it.client.ok('POST', '/v1/pipelines', splitCounting('keep', 3))
+    await valuesOf('keep-out', 1000)
+    await it.client.ok('POST', `${pipeline('keep')}/savepoints`, { name: 'here' })
+    await it.client.ok('POST', `${pipeline('keep')}/stop`)
+    await it.client.feed('keep-in', 1000, 1000)
+    await it.client.ok('POST', `${pipeline('keep')}/resume`)
+    await valuesOf('keep-out', 2000)
+    await it.stop()
+    it = await Product.start({ folder })
+    await it.host.move('default', 'keep', 1 - it.host.pipeline('default', 'keep').compute)
+    await it.client.feed('keep-in', 2000, 1000)
+    expectCounted(await valuesOf('keep-out', 3000), 3, 3000, 'keep')
+    const components = [{ id: 'out', settings: { topic: 'fork-out' } }]
+    await it.client.ok('POST', `${pipeline('keep')}/fork`, { id: 'fork', savepoint: 'here', components })
+    const [before, forked] = [await valuesOf('keep-out', 1000), await valuesOf('fork-out', 2000)]
+    expectCounted([...before.slice(0, 1000), ...forked], 3, 3000, 'the fork')
+    await it.client.ok('POST', `${pipeline('keep')}/restart`, { from: 'savepoint:here' })
+    expectCounted((await valuesOf('keep-out', 5000)).toSpliced(1000, 2000), 3, 3000, 'from the savepoint')
+  },
+)
 
 product('another number of instances, or another key, is refused until the state is let go', async () => {
   const { client } = it
@@ -102,6 +110,7 @@ product('another number of instances, or another key, is refused until the state
   await client.feed('other-in', 0, 500)
   await client.ok('POST', '/v1/pipelines', splitCounting('other', 2))
   await valuesOf('other-out', 500)
+  await client.ok('POST', `${pipeline('other')}/savepoints`, { name: 'two' })
   const put = (instances: number, more: object = {}): ReturnType<typeof client.ask> =>
     client.ask('PUT', pipeline('other'), splitCounting('other', instances, more))
   for (const answer of [await put(4), await put(1), await put(2, { partitionBy: 'key' })]) {
@@ -126,6 +135,8 @@ product('another number of instances, or another key, is refused until the state
   assert.is((await put(4)).status, 200)
   await client.feed('other-in', 1500, 500)
   expectCounted((await valuesOf('other-out', 2000)).slice(1000), 4, 1000, 'still the same')
+  const back = await client.ask('POST', `${pipeline('other')}/restart`, { from: 'savepoint:two' })
+  assert.equal([back.status, back.body.issues?.[0].pointer], [409, '/components/1/parallelism'])
   // From a place in the sources there is no state to lose.
   assert.is((await put(3, { discardState: true })).status, 200)
   await client.ok('POST', `${pipeline('other')}/restart`, { from: 'earliest' })
@@ -159,11 +170,11 @@ product('another version of the operator begins in all instances at the record t
   let isDone = false
   const feeding = (async () => {
     while (!isDone && fed < 100_000) {
-      await client.feed('patch-in', fed, 2000)
-      fed += 2000
+      await client.feed('patch-in', fed, 500)
+      fed += 500
     }
   })()
-  await client.recordsOnce('patch-out', 2000)
+  await client.recordsOnce('patch-out', 1000)
   const { fromSequence, stateReset } = await client.ok('PATCH', `${pipeline('patch')}/components/c`, {
     operator: 'counting@1.1.0',
   })
@@ -207,9 +218,9 @@ crash('has each record once under exactly-once, with the state of its instance',
     await dev.client.topics('kill-in', 'kill-out')
     await dev.client.ok('POST', '/v1/pipelines', splitCounting('kill', 3))
     let fed = 0
-    for (let kill = 0; kill < 4; kill++) {
-      await dev.client.feed('kill-in', fed, 8000)
-      fed += 8000
+    for (let kill = 0; kill < 3; kill++) {
+      await dev.client.feed('kill-in', fed, 6000)
+      fed += 6000
       await new Promise((later) => setTimeout(later, rnd(150)))
       await dev.end('SIGKILL')
       dev = await DevProcess.start({ folder: home })

@@ -95,6 +95,42 @@ flow('is one component in the edges', () => {
   )
 })
 
+flow('reads and is read over edges with a capacity and a policy', () => {
+  const plan = probePlan(3, { from: [{ component: 'in', port: 'out', capacityKiB: 16, whenFull: 'block' }] })
+  const dropping = { component: 'op', port: 'out', capacityKiB: 16, whenFull: 'drop-oldest' as const }
+  const some = { ...emitter('some', 'topic', ['op']), from: [dropping] }
+  const driver = SplitDriver.start([...plan, some], [probed])
+  driver.stuck.add(driver.channelOf('some'))
+  const large = Buffer.from('z'.repeat(10_000))
+  driver.feed(
+    'in',
+    keyed(0, 400).map((record) => ({ ...record, value: large })),
+  )
+  driver.barrier(1, 'in').stuck.clear()
+  driver.settle().end('in')
+  assert.is(driver.shown('out').filter((text) => text.startsWith('z')).length, 400)
+  const { dropped } = driver.pipeline.edges().find(({ to }) => to === 'some')!
+  const kept = driver.shown('some')
+  assert.ok(dropped > 0)
+  assert.is(kept.filter((text) => text.startsWith('z')).length, 400 - dropped)
+  assert.equal(
+    kept.filter((text) => text.startsWith('<')),
+    ['<barrier 1>', '<end>'],
+  )
+})
+
+flow('is tapped as one, at ports too that nothing else reads', () => {
+  const driver = probeSplit(3)
+  driver.pipeline.tap(7, 'op', 1, 1)
+  driver.feed(
+    'in',
+    keyed(0, 40).map((record, i) => (i % 4 ? record : { ...record, value: Buffer.from('side') })),
+  )
+  const tapped = driver.events.flatMap((event) => (event.type === 'tapped' ? [Buffer.from(event.frames)] : []))
+  assert.is(Buffer.concat(tapped).toString().split('side').length - 1, 10)
+  assert.is(driver.shown('out').length, 30)
+})
+
 flow('passes a barrier on once, when all instances have, with an image of each', () => {
   const driver = probeSplit(3).feed('in', keyed(0, 100)).barrier(5, 'in').feed('in', keyed(100, 150))
   const shown = driver.shown('out')

@@ -291,6 +291,7 @@ const CASES: [what: string, says: RegExp, bytes: () => Uint8Array][] = [
   ['the end of what has a ring', /the end of "out"/, () => message(sunkOf('out', 0, true))],
   ['an epoch that was not begun', /epoch 4/, () => message(sunkOf('', 4, false))],
   ['an image of what is no operator', /an image/, () => message(imageOf('in'), new Uint8Array(65536))],
+  ['an image of what is not split', /an image of "in"/, () => message(imageOf('in', { by: 'key', instances: 2 }))],
   ['parts of nothing', /a message of 0 bytes/, () => frame(FRAME_PART)],
 ]
 
@@ -302,11 +303,11 @@ const sunkOf = (component: string, epoch: number, end: boolean): object => ({
   end,
 })
 
-const imageOf = (component: string): object => ({
+const imageOf = (component: string, split?: { by: string; instances: number }): object => ({
   type: 'image',
   pipeline: 5,
   epoch: 1,
-  image: { component, digest: '0'.repeat(64), globals: {}, sequence: 1, sinceFlush: 0, ended: false },
+  image: { component, digest: '0'.repeat(64), globals: {}, sequence: 1, sinceFlush: 0, ended: false, split },
 })
 
 for (const [what, says, bytes] of CASES) {
