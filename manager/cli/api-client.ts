@@ -29,9 +29,13 @@ export class ApiClient {
 
   /** @throws SpqrError of the manager's problem; Unreachable */
   async json<T>(method: string, path: string, body?: Body): Promise<T> {
-    const response = await this.#fetch(method, path, body)
-    const text = await response.text()
+    const text = await this.text(method, path, body)
     return (text === '' ? undefined : JSON.parse(text)) as T
+  }
+
+  /** The answer as it came. @throws as `json` */
+  async text(method: string, path: string, body?: Body): Promise<string> {
+    return (await this.#fetch(method, path, body)).text()
   }
 
   /** Every item of a listing, page after page. */

@@ -46,6 +46,7 @@ export function deadLetterCommands(pipeline: Command): void {
     .description('show one with its record and its stack')
     .argument('<id>')
     .argument('<offset>')
+    .option('--json', 'as without it')
     .action(async (id: string, offset: string) => {
       const before = /^\d{1,19}$/.test(offset) && BigInt(offset) > 0n ? String(BigInt(offset) - 1n) : undefined
       const [letter] = (await read(id, 1, before)).items

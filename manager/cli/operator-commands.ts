@@ -6,7 +6,7 @@ import type { Command } from 'commander'
 import { SpqrError } from '../../schemas/errors.ts'
 import { OPERATOR_NAME_PATTERN, VERSION_PATTERN } from '../../schemas/names.ts'
 import { ApiClient, jsonBody } from './api-client.ts'
-import { print, printJson, tableOf, timeText } from './output.ts'
+import { print, printJson, SILENT, tableOf, timeText } from './output.ts'
 
 interface Operator {
   name: string
@@ -77,10 +77,11 @@ export function operatorCommands(program: Command): void {
     .command('rm')
     .description('remove a version that nothing uses')
     .argument('<name@version>')
-    .action(async (reference: string) => {
+    .option('--json', SILENT)
+    .action(async (reference: string, { json }: { json?: boolean }) => {
       const [name = '', version = ''] = reference.split('@')
       await new ApiClient().json('DELETE', operatorPath(name, version))
-      print(`removed ${reference}`)
+      if (!json) print(`removed ${reference}`)
     })
 
   operator

@@ -12,6 +12,9 @@ export function printError(text: string): void {
   process.stderr.write(text.endsWith('\n') ? text : `${text}\n`)
 }
 
+/** What `--json` is of a command whose answer has no body. */
+export const SILENT = 'print nothing but a problem'
+
 export const printJson = (value: unknown): void => print(JSON.stringify(value, null, 2))
 
 const PLAIN = {

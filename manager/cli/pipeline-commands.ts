@@ -4,7 +4,7 @@ import type { Command } from 'commander'
 import pc from 'picocolors'
 import { ApiClient, jsonBody } from './api-client.ts'
 import { deadLetterCommands } from './dead-letter-commands.ts'
-import { coloured, print, printJson, tableOf, timeText } from './output.ts'
+import { coloured, print, printJson, SILENT, tableOf, timeText } from './output.ts'
 import { pathOf } from './paths.ts'
 import { showStats, tail, tap } from './pipeline-watch.ts'
 import { countOf, patchOf } from './values.ts'
@@ -108,7 +108,8 @@ function reading(pipeline: Command): void {
     .option('--port <name>', 'of this port alone')
     .option('--limit <n>', 'end after so many', countOf)
     .option('--every <n>', 'one of so many', countOf)
-    .action((id: string, component: string, options: Record<string, string | number>) =>
+    .option('--json', 'as without it')
+    .action((id: string, component: string, { json: _, ...options }: Json & Record<string, string | number>) =>
       tap(new ApiClient(), id, component, options),
     )
 
@@ -116,6 +117,7 @@ function reading(pipeline: Command): void {
     .command('events')
     .description('watch the life cycle, the logs of operators and errors')
     .argument('<id>')
+    .option('--json', 'as without it')
     .action((id: string) => tail(new ApiClient(), pathOf(id, '/events')))
 
   pipeline
@@ -124,9 +126,9 @@ function reading(pipeline: Command): void {
     .argument('<id>')
     .option('--json', "print the API's answer")
     .action(async (id: string, { json }: Json) => {
-      const answer = await new ApiClient().json<{ items: Savepoint[] }>('GET', pathOf(id, '/savepoints'))
-      if (json) return printJson(answer)
-      const rows = answer.items.map((s) => [s.name, s.epoch, timeText(s.createdAt), s.bytes])
+      const items = await new ApiClient().all<Savepoint>(pathOf(id, '/savepoints'))
+      if (json) return printJson({ items })
+      const rows = items.map((s) => [s.name, s.epoch, timeText(s.createdAt), s.bytes])
       print(tableOf(['NAME', 'EPOCH', 'CREATED', 'BYTES'], rows))
     })
 }
@@ -173,10 +175,11 @@ function changing(pipeline: Command): void {
     .description('remove pipelines with their checkpoints and own topics')
     .argument('<id...>')
     .option('--drain', 'deliver first what was taken in')
-    .action(async (ids: string[], { drain }: { drain?: boolean }) => {
+    .option('--json', SILENT)
+    .action(async (ids: string[], { drain, json }: { drain?: boolean; json?: boolean }) => {
       for (const id of ids) {
         await new ApiClient().json('DELETE', pathOf(id, drain ? '?drain=true' : ''))
-        print(`removed ${id}`)
+        if (!json) print(`removed ${id}`)
       }
     })
 

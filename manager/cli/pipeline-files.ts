@@ -84,12 +84,13 @@ export async function lintFiles(client: ApiClient, files: string[], json?: boole
 }
 
 async function lint(client: ApiClient, file: string): Promise<Linted> {
-  const body = readBody(file)
+  let body: Body | undefined
   try {
+    body = readBody(file)
     const { warnings } = await client.json<{ warnings: Issue[] }>('POST', '/v1/pipelines?dryRun=true', body)
     return { file, issues: [], warnings }
   } catch (error) {
-    if (error instanceof Unreachable) return lintHere(file, body)
+    if (error instanceof Unreachable && body) return lintHere(file, body)
     if (!(error instanceof SpqrError)) throw error
     return { file, issues: error.issues ?? [{ pointer: '', message: error.message }], warnings: [] }
   }

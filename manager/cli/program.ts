@@ -1,6 +1,6 @@
 // The commands and how they end: 0 done, 1 failed, 2 not a command.
 
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { SpqrError } from '../../schemas/errors.ts'
 import { Failed } from './failed.ts'
 import { operatorCommands } from './operator-commands.ts'
@@ -61,6 +61,8 @@ function inherit(command: Command): void {
 }
 
 function exitCodeOf(error: unknown, args: string[]): number {
+  // Found in a command's own work: nobody has said it yet.
+  if (error instanceof InvalidArgumentError) printError(`error: ${error.message}\n(--help says what there is)`)
   // Help that was asked for ends with 0, help in place of a missing sub-command does not.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
   if (error instanceof Failed) return 1

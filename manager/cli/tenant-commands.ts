@@ -13,7 +13,7 @@ import type {
 import type { Grants, Quotas } from '../../schemas/tenant.ts'
 import { ApiClient, jsonBody } from './api-client.ts'
 import { readFile } from './files.ts'
-import { print, printJson, tableOf, timeText } from './output.ts'
+import { print, printJson, SILENT, tableOf, timeText } from './output.ts'
 import { countOf } from './values.ts'
 
 interface Json {
@@ -78,9 +78,10 @@ export function tenantCommands(program: Command): void {
     .description('remove a tenant')
     .argument('<tenant>')
     .option('--force', 'with its pipelines')
-    .action(async (id: string, { force }: { force?: boolean }) => {
+    .option('--json', SILENT)
+    .action(async (id: string, { force, json }: { force?: boolean; json?: boolean }) => {
       await new ApiClient().json('DELETE', tenantPath(id, force ? '?force=true' : ''))
-      print(`removed ${id}`)
+      if (!json) print(`removed ${id}`)
     })
 
   tokenCommand(tenant)

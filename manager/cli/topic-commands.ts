@@ -1,11 +1,11 @@
 // spqr topic …
 
 import type { Command } from 'commander'
-import { ApiClient, type Body, jsonBody } from './api-client.ts'
-import { readFile } from './files.ts'
-import { print, printJson, tableOf } from './output.ts'
+import { ApiClient, jsonBody } from './api-client.ts'
+import { print, printJson, SILENT, tableOf } from './output.ts'
 import { topicPath } from './paths.ts'
-import { countOf, parseValue } from './values.ts'
+import { type ConsumeOptions, consume, type ProduceOptions, produce } from './topic-records.ts'
+import { countOf } from './values.ts'
 
 interface Topic {
   name: string
@@ -52,9 +52,10 @@ export function topicCommands(program: Command): void {
     .command('rm')
     .description('remove a topic with its records')
     .argument('<name>')
-    .action(async (name: string) => {
+    .option('--json', SILENT)
+    .action(async (name: string, { json }: Json) => {
       await new ApiClient().json('DELETE', topicPath(name))
-      print(`removed ${name}`)
+      if (!json) print(`removed ${name}`)
     })
 
   topic
@@ -65,14 +66,10 @@ export function topicCommands(program: Command): void {
     .option('--key <key>', 'of each record')
     .option('--partition <n>', 'write to this one', (text) => countOf(String(Number(text) + 1)) - 1)
     .option('--json', "print the API's answer")
-    .action(async (name: string, values: string[], options: { key?: string; partition?: number } & Json) => {
-      const answer = await new ApiClient().json<{ records: unknown[] }>(
-        'POST',
-        topicPath(name, '/records'),
-        produced(values, options),
-      )
-      if (options.json) return printJson(answer)
-      print(`wrote ${answer.records.length} ${answer.records.length === 1 ? 'record' : 'records'} to ${name}`)
+    .action(async (name: string, values: string[], options: ProduceOptions & Json) => {
+      const records = await produce(new ApiClient(), name, values, options)
+      if (options.json) return printJson({ records })
+      print(`wrote ${records.length} ${records.length === 1 ? 'record' : 'records'} to ${name}`)
     })
 
   topic
@@ -81,50 +78,10 @@ export function topicCommands(program: Command): void {
     .argument('<topic>')
     .option('--from <place>', 'earliest, latest, offset:N or time:ISO', 'earliest')
     .option('--partition <n>', 'of this one alone')
-    .option('--limit <n>', 'so many at most', countOf)
+    .option('--limit <n>', 'so many at most; else all that are there', countOf)
     .option('--follow', 'go on with what comes')
+    .option('--json', "print the API's answer, one page")
     .action((name: string, options: ConsumeOptions) => consume(new ApiClient(), name, options))
-}
-
-interface ConsumeOptions {
-  from: string
-  partition?: string
-  limit?: number
-  follow?: boolean
-}
-
-async function consume(
-  client: ApiClient,
-  name: string,
-  { from, partition, limit, follow }: ConsumeOptions,
-): Promise<void> {
-  const query = new URLSearchParams({ from })
-  if (partition !== undefined) query.set('partition', partition)
-  if (limit !== undefined) query.set('limit', String(limit))
-  if (!follow) {
-    const { records } = await client.json<{ records: unknown[] }>('GET', topicPath(name, `/records?${query}`))
-    for (const record of records) print(JSON.stringify(record))
-    return
-  }
-  query.set('follow', 'true')
-  let left = limit ?? Number.POSITIVE_INFINITY
-  for await (const { event, data } of client.events(topicPath(name, `/records?${query}`))) {
-    if (event !== 'message') continue
-    print(data)
-    if (--left <= 0) return
-  }
-}
-
-function produced(values: string[], { key, partition }: { key?: string; partition?: number }): Body {
-  if (values.length === 0 && key === undefined && partition === undefined) {
-    return { type: 'application/x-ndjson', content: readFile('-') }
-  }
-  const given = values.length
-    ? values
-    : readFile('-')
-        .split('\n')
-        .filter((line) => line.trim() !== '')
-  return jsonBody({ records: given.map((text) => ({ key, partition, value: parseValue(text) })) })
 }
 
 function retentionText({ retentionMs, retentionBytes }: Topic): string {

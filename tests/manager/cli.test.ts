@@ -251,4 +251,37 @@ function freePort(): Promise<number> {
   })
 }
 
+test('records go in and come out as they are, all of them', async ({ m, server }) => {
+  await m.ask('POST', '/v1/topics', { name: 't', partitions: 2 })
+  const run = async (...args: string[]): Promise<string> => (await spqr(server.url, args)).out
+  await run('topic', 'produce', 't', '{"id":12345678901234567890}', 'plain text', '--partition', '1')
+  const lines = Array.from({ length: 60_000 }, (_, i) => `{"n":${i}}`).join('\n')
+  const sent = await spqr(server.url, ['topic', 'produce', 't'], { input: lines })
+  assert.is(sent.out, 'wrote 60000 records to t\n')
+  const out = (await run('topic', 'consume', 't')).trimEnd().split('\n')
+  assert.is(out.length, 60_002)
+  assert.ok(out.some((line) => line.includes('"value":{"id":12345678901234567890}')))
+  const limited = (await run('topic', 'consume', 't', '--limit', '10005')).trimEnd().split('\n')
+  assert.is(limited.length, 10_005)
+  const page = await run('topic', 'consume', 't', '--partition', '1', '--json', '--limit', '1')
+  assert.ok(page.startsWith('{"records":[{"partition":1,"offset":"0"'), page.slice(0, 100))
+  const follow = await run('topic', 'consume', 't', '--follow', '--limit', '2', '--partition', '1')
+  assert.is(follow.trimEnd().split('\n').length, 2)
+})
+
+test('what is wrong with a command is said', async ({ m, server }) => {
+  await m.ask('POST', '/v1/pipelines', document('p'))
+  const { code, err } = await spqr(server.url, ['pipeline', 'set', 'p', 'f', 'nokey'])
+  assert.equal([code, err.includes('"nokey" is not key=value')], [2, true], err)
+  const dots = await spqr(server.url, ['pipeline', 'rm', '..'])
+  assert.equal([dots.code, dots.err.includes('There is no pipeline ".."')], [1, true], dots.err)
+  const gone = await spqr(server.url, ['pipeline', 'rm', 'p', '--json'])
+  assert.equal([gone.code, gone.out, gone.err], [0, '', ''])
+  const missing = await spqr(server.url, ['topic', 'rm', 'none', '--json'])
+  assert.equal([missing.code, JSON.parse(missing.out).code], [1, 'NOT_FOUND'])
+  writeFileSync(join(m.folder, 'bytes.yaml'), new Uint8Array([0xff, 0xfe]))
+  const lint = await spqr(server.url, ['pipeline', 'lint', 'bytes.yaml', 'none.yaml'], { cwd: m.folder })
+  assert.match(lint.out, /^bytes\.yaml:1:1: .*UTF-8\.\nnone\.yaml:1:1: .*no such file/)
+})
+
 test.run()
