@@ -7,7 +7,11 @@ import { GuestAbort } from './fault.ts'
 /** What the imports need of the instance that runs. */
 export interface RunningGuest {
   readonly bytes: Uint8Array
-  readonly owner: { rejected(inputOffset: number, message: string): void; logged(level: number, text: string): void }
+  /** They ask for the text where they keep it: reading it takes longer than the call. */
+  readonly owner: {
+    rejected(inputOffset: number, message: () => string): void
+    logged(level: number, text: () => string): void
+  }
   readonly replaying: boolean
   wantsFlush: boolean
   readonly clock: number
@@ -69,7 +73,7 @@ export const guestImports: WebAssembly.Imports = {
     hand_over: () => current().handOver(),
     reject: (inputOffset: number, pointer: number, bytes: number) => {
       const running = current()
-      if (!running.replaying) running.owner.rejected(inputOffset >>> 0, text(pointer, bytes))
+      if (!running.replaying) running.owner.rejected(inputOffset >>> 0, () => text(pointer, bytes))
     },
     abort: (message: number, file: number, line: number, column: number) => {
       const where = file ? ` (${assemblyScriptString(file)}:${line >>> 0}:${column >>> 0})` : ''
@@ -77,7 +81,7 @@ export const guestImports: WebAssembly.Imports = {
     },
     log: (level: number, pointer: number, bytes: number) => {
       const running = current()
-      if (!running.replaying) running.owner.logged(level, text(pointer, bytes))
+      if (!running.replaying) running.owner.logged(level, () => text(pointer, bytes))
     },
     flush_now: () => {
       current().wantsFlush = true
@@ -89,7 +93,7 @@ export const guestImports: WebAssembly.Imports = {
       const running = current()
       if (running.replaying) return
       const shown = values.slice(0, Math.max(0, Math.min(5, n)))
-      running.owner.logged(0, [assemblyScriptString(message), ...shown].join(' '))
+      running.owner.logged(0, () => [assemblyScriptString(message), ...shown].join(' '))
     },
   },
 }

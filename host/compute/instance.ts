@@ -74,9 +74,9 @@ export interface InstanceState {
 export interface InstanceOwner {
   /** The guest hands over whole records; throws GuestAbort where they are none or are too many. */
   emitted(bytes: Uint8Array, from: number, to: number): void
-  /** The guest did not process the record at this offset of the input. */
-  rejected(inputOffset: number, message: string): void
-  logged(level: number, text: string): void
+  /** The guest did not process the record at this offset of the input. The text can be read during the call. */
+  rejected(inputOffset: number, message: () => string): void
+  logged(level: number, text: () => string): void
   /** A call needs the instance, which rested. */
   woke(): void
 }
@@ -105,6 +105,8 @@ export class Instance {
   wantsFlush = false
   /** Output is dropped: a replay of calls whose output is published already. */
   replaying = false
+  /** The present call is one that may emit. */
+  private emits = false
   /** The next calls hold one record each: the budget of a record counts. */
   alone = false
   fuelUsed = 0
@@ -463,6 +465,7 @@ export class Instance {
     const budget = this.alone ? this.limits.fuelPerRecord : fuel
     let status = -2
     this.fault = null
+    this.emits = kind !== CALL_CONFIGURE
     this.guarded(budget, () => {
       const base = this.mailbox >> 2
       this.words[base + (MAILBOX_PORTS_LOW >> 2)] = this.portsLow
@@ -486,6 +489,7 @@ export class Instance {
         )
       }
     })
+    this.emits = false
     if (this.fault !== null) return -2
     return kind === CALL_CONFIGURE && status > CHANGE_RESET ? CHANGE_RESET : status
   }
@@ -505,6 +509,7 @@ export class Instance {
     if ((output & 7) !== 0 || (bytes & 7) !== 0 || output + bytes > this.bytes.length) {
       throw new GuestAbort('OPERATOR_TRAP', 'the output is outside of the memory')
     }
+    if (!this.emits) throw new GuestAbort('OPERATOR_TRAP', 'the operator emitted where it was given no record')
     if (!this.replaying) this.owner.emitted(this.bytes, output, output + bytes)
     this.words[base + (MAILBOX_OUTPUT_BYTES >> 2)] = 0
   }

@@ -112,6 +112,8 @@ export class OperatorNode implements InstanceOwner {
   private nextInput = 0
   private stagedSequence = 0
   private stagedRecords = 0
+  /** Bytes that the present call has emitted so far. */
+  private handedBytes = 0
   private sinceFlush = 0
   /** Records asked for a flush: it comes before the next one, and before a barrier. */
   private flushDue = false
@@ -288,7 +290,9 @@ export class OperatorNode implements InstanceOwner {
 
   emitted(bytes: Uint8Array, from: number, to: number): void {
     const stage = this.stage
-    if (stage.stagedBytes + (to - from) > this.spec.limits.outputBytesPerRecord) {
+    // What nobody listens for counts as well: it has to be checked all the same.
+    this.handedBytes += to - from
+    if (this.handedBytes > this.spec.limits.outputBytesPerRecord) {
       throw outputExceeded(this.spec.limits.outputBytesPerRecord)
     }
     const start = stage.reserve(to - from)
@@ -296,11 +300,11 @@ export class OperatorNode implements InstanceOwner {
     stage.grow(this.checkFrames(start, start + (to - from)) - start)
   }
 
-  rejected(offset: number, message: string): void {
-    if (this.rejections.length < REJECTIONS_MAX) this.rejections.push({ offset, message })
+  rejected(offset: number, message: () => string): void {
+    if (this.rejections.length < REJECTIONS_MAX) this.rejections.push({ offset, message: message() })
   }
 
-  logged(level: number, text: string): void {
+  logged(level: number, text: () => string): void {
     const second = Math.floor(performance.now() / 1000)
     if (second !== this.logSecond) {
       const dropped = this.logLines - LOG_LINES_PER_SECOND
@@ -308,7 +312,7 @@ export class OperatorNode implements InstanceOwner {
       this.logSecond = second
       this.logLines = 0
     }
-    if (++this.logLines <= LOG_LINES_PER_SECOND) this.owner.logged(this, level, text)
+    if (++this.logLines <= LOG_LINES_PER_SECOND) this.owner.logged(this, level, text())
   }
 
   woke(): void {
@@ -448,6 +452,7 @@ export class OperatorNode implements InstanceOwner {
   private begin(): void {
     this.stagedSequence = this.sequence
     this.stagedRecords = 0
+    this.handedBytes = 0
     this.rejections.length = 0
   }
 
@@ -633,7 +638,7 @@ export class OperatorNode implements InstanceOwner {
     this.trial = null
     this.instance.fuelUsed += verdict.fuelUsed
     this.instance.busyMs += verdict.busyMs
-    for (const { level, text } of verdict.logs) this.logged(level, text)
+    for (const { level, text } of verdict.logs) this.logged(level, () => text)
     this.logLines += verdict.logsDropped
     const { fault } = verdict
     const isHeavy = fault ? fault.code === 'FUEL_EXHAUSTED' : verdict.fuelUsed > (part ? SLICE_FUEL : FLUSH_SLICE_FUEL)

@@ -160,12 +160,12 @@ class Collector implements InstanceOwner {
   }
 
   /** There is one record: another offset names none. */
-  rejected(inputOffset: number, message: string): void {
-    if (inputOffset === 0) this.rejection ??= message
+  rejected(inputOffset: number, message: () => string): void {
+    if (inputOffset === 0) this.rejection ??= message()
   }
 
-  logged(level: number, text: string): void {
-    if (this.logs.length < LOG_LINES_MAX) this.logs.push({ level, text })
+  logged(level: number, text: () => string): void {
+    if (this.logs.length < LOG_LINES_MAX) this.logs.push({ level, text: text() })
     else this.logsDropped++
   }
 

@@ -163,10 +163,11 @@ function scanFunctions(shape: ModuleShape, limits: AdmissionLimits, problems: Pr
   const scans: FunctionScan[] = []
   const imported = importedFunctions(shape)
   const count = Math.min(shape.functions.length, shape.bodies.length)
+  const callsOut = shape.elements.some(({ functions }) => functions.some((f) => f < imported))
   for (let index = 0; index < count; index++) {
     if (!shape.types[shape.functions[index]!]) continue
     problems.guard(`${sectionPlace(SECTION_CODE)}, function ${imported + index}`, () => {
-      scans.push(scanFunction(shape, imported, index, limits))
+      scans.push(scanFunction(shape, imported, index, limits, callsOut))
     })
   }
   return scans
@@ -193,7 +194,10 @@ function stateGlobals(shape: ModuleShape): {
   const globals: StateGlobal[] = []
   const addedExports: { name: string; global: number }[] = []
   const names = new Map<number, string>()
-  for (const { name, kind, index } of shape.exports) if (kind === 'global' && !names.has(index)) names.set(index, name)
+  for (const { name, kind, index } of shape.exports) {
+    // The one name that no plain object keeps a number under.
+    if (kind === 'global' && name !== '__proto__' && !names.has(index)) names.set(index, name)
+  }
   for (const [index, { mutable, type }] of shape.globals.entries()) {
     const valueType = TYPE_NAMES[type]
     if (!mutable || !valueType || valueType === 'v128') continue

@@ -83,7 +83,7 @@ export const TYPE_NAMES: Record<number, 'i32' | 'i64' | 'f32' | 'f64' | 'v128'> 
  */
 export const WEIGHT_CALL = 12
 export const WEIGHT_CALL_INDIRECT = 24
-export const WEIGHT_CALL_IMPORT = 100
+export const WEIGHT_CALL_IMPORT = 1_000
 export const WEIGHT_GROW = 4_096
 export const WEIGHT_BULK = 128
 

@@ -41,6 +41,7 @@ import {
   TYPED_SELECT,
   VECTOR_INSTRUCTIONS,
   WEIGHT_CALL,
+  WEIGHT_CALL_IMPORT,
 } from './opcodes.ts'
 import { Malformed } from './problems.ts'
 
@@ -100,6 +101,7 @@ const FRAME_BYTES_MIN = 96
 
 /**
  * @param index among the defined functions
+ * @param callsOut a call through the table may lead out of the sandbox
  * @throws Malformed at the first thing that is not allowed in it
  */
 export function scanFunction(
@@ -107,6 +109,7 @@ export function scanFunction(
   imported: number,
   index: number,
   limits: AdmissionLimits,
+  callsOut: boolean,
 ): FunctionScan {
   const { bytes, types, globals } = shape
   const body = shape.bodies[index]!
@@ -263,6 +266,7 @@ export function scanFunction(
         if (!calleeType) throw new Malformed(`a call has the unknown type ${t}`, at)
         if (reader.u8() !== 0 || shape.tables.length === 0) throw new Malformed('an indirect call needs table 0', at)
         effect(calleeType.params.length, calleeType.results.length)
+        if (callsOut) here.weight += WEIGHT_CALL_IMPORT
         sites.push({ kind: 'call', at, to: reader.at, callee: -1 })
         if (!indirectTypes.includes(t)) indirectTypes.push(t)
         break

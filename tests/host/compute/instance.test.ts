@@ -29,14 +29,14 @@ class Owner implements InstanceOwner {
     this.emittedBytes.push(to - from)
   }
 
-  rejected(_: number, message: string): void {
-    this.rejections.push(message)
+  rejected(_: number, message: () => string): void {
+    this.rejections.push(message())
   }
 
   woke(): void {}
 
-  logged(_: number, text: string): void {
-    this.lines.push(text)
+  logged(_: number, text: () => string): void {
+    this.lines.push(text())
   }
 }
 

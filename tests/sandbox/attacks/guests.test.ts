@@ -1,0 +1,248 @@
+// Modules that are admitted, and attack the host that runs them: through its imports, its views, its turns. Each runs in a
+// pipeline of its own, on the host's code, with a trial thread.
+
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { admit } from '../../../host/sandbox/admit.ts'
+import { until } from '../../support/bridge-driver.ts'
+import { ComputeDriver, edge, graphOf, operator } from '../../support/compute-driver.ts'
+import { FUNCREF, I32, type ModuleSpec, op, operatorModule, withProcess } from '../../support/module-builder.ts'
+import { loaded } from '../../support/probe-operator.ts'
+import { TrialThread } from '../../support/trial-thread.ts'
+
+const threads: TrialThread[] = []
+const guests = suite('guests against their host')
+
+guests.after.each(async () => {
+  for (const thread of threads.splice(0)) await thread.stop()
+})
+
+const poke = (at: number, value: number): number[] => [...op.i32(at), ...op.i32(value), ...op.store]
+const MAILBOX = 1024
+const OUT = 16_384
+const OUTPUT_AT = MAILBOX + 8
+const OUTPUT_BYTES = MAILBOX + 16
+const regions = [8192, 8192, OUT, 49_152].flatMap((value, i) => poke(MAILBOX + 4 * i, value))
+const allocate = { export: 'allocate', params: [I32, I32], results: [I32], code: [...regions, ...op.i32(MAILBOX)] }
+
+/** Whole records of 56 bytes, for a port. */
+const frames = (count: number, port = 0, at = OUT): number[] =>
+  Array.from({ length: count }, (_, i) => [
+    ...poke(at + i * 56, 56),
+    ...poke(at + i * 56 + 4, 1 | (port << 16)),
+    ...poke(at + i * 56 + 44, 8),
+  ]).flat()
+
+const LOG = { name: 'log', params: [I32, I32, I32] }
+const REJECT = { name: 'reject', params: [I32, I32, I32] }
+const TRACE = { name: 'trace', params: [I32, I32, 0x7c, 0x7c, 0x7c, 0x7c, 0x7c] }
+const HAND_OVER = { name: 'hand_over' }
+const ABORT = { name: 'abort', params: [I32, I32, I32, I32] }
+const FLUSH_NOW = { name: 'flush_now' }
+
+/** A pipeline around a module whose `process` has this code. */
+async function attacked(code: number[], spec: ModuleSpec = {}): Promise<ComputeDriver> {
+  const functions = [...(spec.functions ?? []), allocate]
+  const module = await loaded(withProcess([...code, ...op.get(0)], { ...spec, functions }), { memoryMiB: 16 })
+  const thread = new TrialThread()
+  threads.push(thread)
+  const limits = { fuelPerRecord: 50_000_000 }
+  const graph = graphOf(['in'], [operator('op', module.digest, [edge('in')], { ports: 2, limits })], {
+    out: [edge('op')],
+  })
+  return new ComputeDriver(graph, [module], [], thread.trials)
+}
+
+/** Feeds one record. @returns the code of its dead letter */
+async function verdict(driver: ComputeDriver): Promise<string> {
+  driver.feed('in', ['a'])
+  await until(() => {
+    driver.trials.take()
+    driver.settle()
+    return driver.letters().length > 0
+  }, 'the record is not judged')
+  assert.is(driver.failure, undefined)
+  return driver.letters()[0]!.code
+}
+
+const forever = (...body: number[][]): number[] => op.loop(...body, op.br(0))
+
+guests('a log without end, of the longest lines: a few are kept, none is read in vain', async () => {
+  const driver = await attacked(forever([...op.i32(1), ...op.i32(0), ...op.i32(65_000), ...op.call(0)]), {
+    imports: [LOG],
+  })
+  assert.is(await verdict(driver), 'FUEL_EXHAUSTED')
+  const lines = driver.events.filter((event) => event.type === 'event')
+  assert.ok(lines.length > 0 && lines.length <= 300, `${lines.length} lines`)
+})
+
+guests('the same through the table costs as much', async () => {
+  const cost = async (code: number[], spec: ModuleSpec): Promise<number> => {
+    const driver = await attacked(code, spec)
+    driver.feed('in', ['a'])
+    return driver.counters('op').fuelUsed
+  }
+  const args = [...op.i32(1), ...op.i32(0), ...op.i32(8)]
+  const direct = await cost([...args, ...op.call(0)], { imports: [LOG] })
+  const table = { imports: [LOG], table: [FUNCREF, 0, 1], elements: [[0, ...op.i32(0), 0x0b, 1, 0]] }
+  assert.ok((await cost([...args, ...op.i32(0), ...op.callIndirect(0)], table)) >= direct)
+})
+
+guests('a rejection without end: of one record one letter', async () => {
+  const reject = [...op.i32(0), ...op.i32(0), ...op.i32(65_000), ...op.call(0)]
+  const driver = await attacked(forever(reject), { imports: [REJECT] })
+  assert.is(await verdict(driver), 'FUEL_EXHAUSTED')
+  assert.is(driver.letters().length, 1)
+})
+
+guests('output without end for a port that nobody listens to', async () => {
+  const driver = await attacked([...frames(500, 1), ...forever([...poke(OUTPUT_BYTES, 500 * 56), ...op.call(0)])], {
+    imports: [HAND_OVER],
+  })
+  assert.is(await verdict(driver), 'OUTPUT_EXCEEDED')
+})
+
+guests('a memory handed over as a whole, as output', async () => {
+  const code = [...op.i32(200), ...op.grow, ...op.drop, ...poke(OUTPUT_AT, 0), ...poke(OUTPUT_BYTES, 12 << 20)]
+  assert.is(await verdict(await attacked(code)), 'OPERATOR_TRAP')
+})
+
+guests('output from memory that grew under the view of the host is read where it is', async () => {
+  const at = 3 << 16
+  const code = [
+    ...op.i32(4),
+    ...op.grow,
+    ...op.drop,
+    ...frames(2, 0, at),
+    ...poke(OUTPUT_AT, at),
+    ...poke(OUTPUT_BYTES, 112),
+  ]
+  const driver = (await attacked(code)).feed('in', ['a', 'b'])
+  assert.equal(driver.letters(), [])
+  assert.ok(driver.records('out').length >= 2)
+})
+
+guests('memory that grows in the middle of a handing over, and again after it', async () => {
+  const grow = [...op.i32(1), ...op.grow, ...op.drop]
+  const hand = [...frames(1), ...poke(OUTPUT_AT, OUT), ...poke(OUTPUT_BYTES, 56), ...op.call(0)]
+  const driver = await attacked([...grow, ...hand, ...grow, ...hand, ...grow], { imports: [HAND_OVER] })
+  driver.feed('in', ['a'])
+  assert.is(driver.records('out').length, 2)
+  assert.equal(driver.letters(), [])
+})
+
+guests('memory that grows with every record until its bound', async () => {
+  const code = [...op.i32(16), ...op.grow, ...op.i32(-1), 0x46, ...op.if(op.unreachable)]
+  const driver = await attacked(code)
+  for (let i = 0; i < 30; i++) driver.feed('in', ['a'])
+  const codes = new Set(driver.letters().map((letter) => letter.code))
+  assert.equal([...codes], ['MEMORY_EXHAUSTED'])
+  assert.is(driver.counters('op').memoryBytes <= 16 << 20, true)
+})
+
+guests('pointers out of range, to every import that takes some', async () => {
+  for (const pointer of [-1, 0x7fffffff, 65_535, 65_536, -4]) {
+    for (const bytes of [-1, 0x7fffffff, 4]) {
+      const log = [...op.i32(9), ...op.i32(pointer), ...op.i32(bytes), ...op.call(0)]
+      const reject = [...op.i32(-8), ...op.i32(pointer), ...op.i32(bytes), ...op.call(1)]
+      const f64 = [0x44, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f]
+      const trace = [...op.i32(pointer), ...op.i32(bytes), ...Array(5).fill(f64).flat(), ...op.call(2)]
+      const driver = await attacked([...log, ...reject, ...trace], { imports: [LOG, REJECT, TRACE] })
+      driver.feed('in', ['a'])
+      assert.is(driver.failure, undefined)
+      assert.is(driver.counters('op').recordsIn, 1)
+      assert.ok(driver.letters().every(({ code }) => code === 'OPERATOR_TRAP' || code === 'INVALID_RECORD'))
+    }
+    const four = [pointer, pointer, -1, -1].flatMap((value) => op.i32(value))
+    assert.is(await verdict(await attacked([...four, ...op.call(0)], { imports: [ABORT] })), 'OPERATOR_TRAP')
+  }
+})
+
+guests('process that calls itself, flush, configure and allocate again from within', async () => {
+  // Functions: 0 imported, then those of the spec, allocate, process, and the rest of the ABI.
+  const spec: ModuleSpec = {
+    imports: [HAND_OVER],
+    functions: [
+      { export: 'flush', results: [I32], code: [...frames(1), ...poke(OUTPUT_BYTES, 56), ...op.call(0), ...op.i32(0)] },
+      { export: 'configure', params: [I32], results: [I32], code: op.i32(1) },
+    ],
+  }
+  const again = [
+    ...[...op.call(1), ...op.drop],
+    ...[...op.get(0), ...op.call(2), ...op.drop],
+    ...[...op.i32(-1), ...op.i32(-1), ...op.call(3), ...op.drop],
+  ]
+  const driver = await attacked(again, spec)
+  driver.feed('in', ['a']).barrier(1, 'in')
+  assert.is(driver.failure, undefined)
+  assert.equal(driver.shown('out').at(-1), '<barrier 1>')
+  const endless = await attacked([...op.get(0), ...op.call(4), ...op.drop], spec)
+  assert.is(await verdict(endless), 'OPERATOR_TRAP')
+  assert.match(endless.letters()[0]!.message, 'too deep')
+})
+
+guests('an import exported as a function of the ABI is refused, or answers for itself', async () => {
+  for (const [name, imports] of [
+    ['process', [HAND_OVER]],
+    ['flush', [FLUSH_NOW]],
+    ['configure', [LOG]],
+  ] as const) {
+    const module = operatorModule({ imports: [...imports], without: [name], exports: [{ name, kind: 0, index: 0 }] })
+    assert.not(admit(module).ok, name)
+  }
+  const start = operatorModule({ imports: [HAND_OVER], exports: [{ name: 'spqr_start', kind: 0, index: 0 }] })
+  assert.is(typeof admit(start).ok, 'boolean')
+})
+
+guests('output at the start, from settings and from making regions leads nowhere', async () => {
+  const emit = [...frames(1), ...poke(OUTPUT_AT, OUT), ...poke(OUTPUT_BYTES, 56), ...op.call(0)]
+  const places = [
+    { export: 'spqr_start', code: [...regions, ...emit] },
+    { export: 'configure', params: [I32], results: [I32], code: [...emit, ...op.i32(0)] },
+  ]
+  for (const place of places) {
+    const work = attacked([], { imports: [HAND_OVER], functions: [place] })
+    const thrown = await work.then(
+      (driver) => driver.feed('in', ['a']).records('out').length,
+      (error: Error) => error.message,
+    )
+    // The start knows no mailbox yet: there is nothing to take.
+    assert.ok(thrown === 0 || /emitted where it was given no record/.test(String(thrown)), String(thrown))
+  }
+})
+
+guests('settings without end refuse the creation', async () => {
+  const endless = { export: 'configure', params: [I32], results: [I32], code: [...forever([]), ...op.i32(0)] }
+  const thrown = await attacked([], { functions: [endless] }).catch((error: Error) => error)
+  assert.instance(thrown, Error)
+  assert.match((thrown as Error).message, /refuses its settings: .*fuel/)
+})
+
+guests('names of every object, and names like those that admission adds', async () => {
+  for (const name of ['__proto__', 'constructor', 'toString', 'spqr', 'fuel', 'spqr:', 'then']) {
+    const module = operatorModule({
+      globals: [[I32, 1, ...op.i32(0), 0x0b]],
+      exports: [{ name, kind: 3, index: 0 }],
+      functions: [allocate],
+    })
+    const admission = admit(module)
+    if (!admission.ok) assert.match(admission.issues[0]!.message, /spqr:/, name)
+    else {
+      const one = await loaded(module)
+      const graph = graphOf(['in'], [operator('op', one.digest, [edge('in')])], { out: [edge('op')] })
+      const driver = new ComputeDriver(graph, [one]).feed('in', ['a']).barrier(1, 'in')
+      assert.equal(Object.keys(driver.images[0]!.image.globals), [...one.globals], name)
+    }
+  }
+  for (const name of ['spqr:fuel', 'spqr:depth', 'spqr:grow-failed', 'spqr:g0']) {
+    const exports = [{ name, kind: 3, index: 0 }]
+    assert.not(admit(operatorModule({ globals: [[I32, 1, ...op.i32(0), 0x0b]], exports })).ok, name)
+  }
+})
+
+guests('a mailbox moved outside by a call is that operator’s own end', async () => {
+  const moved = await attacked([...poke(MAILBOX, -8), ...poke(OUTPUT_AT, -8), ...poke(OUTPUT_BYTES, 8)])
+  assert.is(await verdict(moved), 'OPERATOR_TRAP')
+})
+
+guests.run()
