@@ -22,6 +22,8 @@ interface Position {
   /** Records made so far. */
   seq: number
   rng: RandomState
+  /** Of the settings then: another one gives other records from here on. */
+  seed?: number
 }
 
 const CHUNK_BYTES = 256 << 10
@@ -62,9 +64,9 @@ export class GeneratorSource implements Source {
 
   open(position: unknown): Promise<void> {
     if (position !== undefined) {
-      const { seq, rng } = position as Position
+      const { seq, rng, seed } = position as Position
       this.#made = seq
-      this.#random = Random.restored(rng)
+      if (seed === this.#settings.seed) this.#random = Random.restored(rng)
     }
     const rate = this.#settings.recordsPerSecond
     if (rate !== undefined) this.#pacer = new Pacer(rate, performance.now())
@@ -86,7 +88,7 @@ export class GeneratorSource implements Source {
     }
     const records = this.#fill(wanted)
     this.#pacer?.took(records)
-    const position: Position = { seq: this.#made, rng: this.#random.state }
+    const position: Position = { seq: this.#made, rng: this.#random.state, seed: this.#settings.seed }
     return { bytes: this.#chunk.bytes, from: 0, to: this.#chunk.length, records, position }
   }
 

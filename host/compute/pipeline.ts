@@ -444,16 +444,17 @@ export class Pipeline implements NodeOwner, SinkOwner {
 
   /** Makes sources, sinks and inputs what the graph says; keeps those that it still names, with their place. */
   private rewire(): void {
+    for (const [component, output] of this.sources) {
+      // Another kind of source under the same id has a ring of its own.
+      if (this.graph.sources.some((s) => s.component === component && s.channel === output.channelNumber)) continue
+      this.sources.delete(component)
+      this.context.unlisten(output.channelNumber)
+    }
     for (const spec of this.graph.sources) {
       if (this.sources.has(spec.component)) continue
       const output = new RingOutput(spec.channel, (channel) => this.context.signal(channel))
       this.sources.set(spec.component, output)
       this.context.listen(spec.channel, this, output)
-    }
-    for (const [component, output] of this.sources) {
-      if (this.graph.sources.some((s) => s.component === component)) continue
-      this.sources.delete(component)
-      this.context.unlisten(output.channelNumber)
     }
     for (const [component, sink] of this.sinks) {
       const spec = this.graph.emitters.find((s) => s.component === component)

@@ -54,12 +54,13 @@ export class Epoch {
 
   barrierSent({ spec, position, sequence }: SourcePump): void {
     this.barriersLeft.delete(spec.component)
-    this.positions[spec.component] = { position, sequence, ended: false }
+    this.positions[spec.component] = { type: spec.type, position, sequence, ended: false }
   }
 
   /** A barrier that waits for this source need not any more: its end counts as one. */
   sourceEnded({ spec, position, sequence }: SourcePump): void {
-    if (this.barriersLeft.delete(spec.component)) this.positions[spec.component] = { position, sequence, ended: true }
+    if (!this.barriersLeft.delete(spec.component)) return
+    this.positions[spec.component] = { type: spec.type, position, sequence, ended: true }
   }
 
   /** An end counts for the barrier only where it came in its place: behind it, it is of the next epoch. */

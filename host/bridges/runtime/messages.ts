@@ -51,8 +51,9 @@ export interface BridgeSpec {
 
 /** The part of a checkpoint that is no memory image. */
 export interface CheckpointMeta {
-  sources: Record<string, { position: unknown; sequence: number; ended: boolean }>
-  emitters: Record<string, { position: unknown }>
+  /** A position is its type's own: another type under the same id begins anew. */
+  sources: Record<string, { type?: string; position: unknown; sequence: number; ended: boolean }>
+  emitters: Record<string, { type?: string; position: unknown }>
   /** By unit (see compute/units.ts); of a split operator also what holds for all its instances, by its component. */
   operators: Record<string, { sequence: number; sinceFlush: number; ended: boolean; split?: SplitBy }>
   completed: boolean

@@ -33,13 +33,14 @@ export function slotCommit(
   const meta: CheckpointMeta = { sources: {}, emitters: {}, operators: {}, completed }
   for (const [component, pump] of parts.sources) {
     meta.sources[component] = answers.positions?.[component] ?? {
+      type: pump.spec.type,
       position: delivery === 'at-most-once' ? pump.counted : pump.position,
       sequence: pump.sequence,
       ended: pump.ended,
     }
   }
   for (const [component, position] of [...standing.emitterPositions, ...(answers.emitterPositions ?? [])]) {
-    meta.emitters[component] = { position }
+    meta.emitters[component] = { type: parts.emitters.get(component)?.spec.type, position }
   }
   const snapshots: Snapshot[] = []
   for (const [unit, image] of new Map([...standing.endedImages, ...(answers.images ?? [])])) {

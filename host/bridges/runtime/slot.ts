@@ -51,13 +51,13 @@ export class Slot {
     await this.checkpoints.abortStaged()
     const opened = await Promise.allSettled([
       ...spec.sources.map(async (source) => {
-        const kept = from?.meta.sources[source.component]
+        const kept = ofType(from?.meta.sources[source.component], source.type)
         parts.sources.set(source.component, await pumps.openSource(source, kept, spec.fresh))
       }),
       ...spec.emitters
         .filter((emitter) => emitter.channel >= 0)
         .map(async (emitter) => {
-          const position = from?.meta.emitters[emitter.component]?.position
+          const position = ofType(from?.meta.emitters[emitter.component], emitter.type)?.position
           parts.emitters.set(emitter.component, await pumps.openEmitter(emitter, position))
         }),
       pumps.openLetters(from?.meta.emitters[LETTERS]?.position).then((pump) => parts.emitters.set(LETTERS, pump)),
@@ -213,6 +213,11 @@ export class Slot {
     for (const { bytes, length, records } of letters.rest())
       await this.parts.context.transport.append(topic, 0, bytes.subarray(0, length), records, { create: true })
   }
+}
+
+/** What a checkpoint has of a component, unless it was of another type then. */
+function ofType<T extends { type?: string }>(kept: T | undefined, type: string): T | undefined {
+  return kept?.type === undefined || kept.type === type ? kept : undefined
 }
 
 /** Waits for it, but no longer than that; whether it went well does not matter. */

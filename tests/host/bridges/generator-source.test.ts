@@ -76,6 +76,17 @@ generator('goes on from a position exactly, also without a seed', async () => {
   assert.equal(textsOf(again.records), rest)
 })
 
+generator('another seed gives other records from the position on, counted on', async () => {
+  const counted = { n: { $seq: 0 }, x: { $int: [0, 1_000_000] } }
+  const first = await make({ template: counted, count: 10, seed: 1 })
+  const on = async (seed: number): Promise<string[]> =>
+    textsOf((await make({ template: counted, count: 20, seed }, undefined, first.driver.position)).records) as string[]
+  const [same, other] = await Promise.all([on(1), on(2)])
+  assert.is(other.length, 10)
+  assert.match(other[0]!, '"n":10')
+  assert.not.equal(other, same)
+})
+
 generator('keeps a rate, and takes another one while it runs', async () => {
   const driver = new BridgeDriver()
   const source = generatorSource.create({ template: { n: { $seq: 0 } }, recordsPerSecond: 500 }, driver.context)

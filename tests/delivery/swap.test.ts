@@ -1,0 +1,49 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Product } from '../support/delivery.ts'
+
+const swap = suite('a source replaced by one of another type under the same id')
+const product = await Product.start()
+const { client } = product
+await client.topics('swap-in')
+await client.feed('swap-in', 0, 3)
+swap.after(() => product.remove())
+
+/** Makes `in` a source of this kind, into the topic of the pipeline's name. */
+function document(id: string, source: object): object {
+  const components = [
+    { id: 'in', ...source },
+    { id: 'f', operator: 'json-filter', from: 'in', settings: { where: [] } },
+    { id: 'out', emitter: 'topic', from: 'f', settings: { topic: id } },
+  ]
+  return { id, checkpointEveryMs: 20, components }
+}
+
+const topic = { source: 'topic', settings: { topic: 'swap-in', from: 'earliest' } }
+const generator = { source: 'generator', settings: { template: { g: { $seq: 0 } }, count: 2, seed: 1 } }
+const http = { source: 'http' }
+const values = async (id: string, count: number): Promise<unknown[]> =>
+  (await client.recordsOnce(id, count)).map(({ value }) => value)
+const numbers = [{ n: 0 }, { n: 1 }, { n: 2 }]
+const made = [{ g: 0 }, { g: 1 }]
+
+for (const how of ['running', 'paused', 'stopped']) {
+  swap(`begins anew where the pipeline is ${how}`, async () => {
+    const id = `swap-${how}`
+    await client.topics(id)
+    await client.ok('POST', '/v1/pipelines', document(id, topic))
+    await client.recordsOnce(id, 3)
+    if (how !== 'running') await client.ok('POST', `/v1/pipelines/${id}/${how === 'paused' ? 'pause' : 'stop'}`)
+    await client.ok('PUT', `/v1/pipelines/${id}`, document(id, http))
+    if (how !== 'running') await client.ok('POST', `/v1/pipelines/${id}/resume`)
+    await client.ok('POST', `/v1/pipelines/${id}/ingest/in`, '{"h":1}\n', 'application/x-ndjson')
+    assert.equal(await values(id, 4), [...numbers, { h: 1 }])
+    if (how !== 'running') await client.ok('POST', `/v1/pipelines/${id}/${how === 'paused' ? 'pause' : 'stop'}`)
+    await client.ok('PUT', `/v1/pipelines/${id}`, document(id, generator))
+    if (how !== 'running') await client.ok('POST', `/v1/pipelines/${id}/resume`)
+    await client.state(id, 'completed')
+    assert.equal(await values(id, 6), [...numbers, { h: 1 }, ...made])
+  })
+}
+
+swap.run()
