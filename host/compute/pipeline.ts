@@ -412,6 +412,11 @@ export class Pipeline implements NodeOwner, SinkOwner {
         node.spec = spec
       }
     }
+    // One that refuses is what it was by itself: only others that were before it are taken back.
+    const configured = graph.operators.filter(
+      (spec) => !prepared.has(spec.component) && this.nodes.get(spec.component)!.spec.settings !== spec.settings,
+    ).length
+    const mayBeTakenBack = keepState || configured > 1
     for (const spec of graph.operators) {
       const fresh = prepared.get(spec.component)
       if (fresh) {
@@ -424,14 +429,14 @@ export class Pipeline implements NodeOwner, SinkOwner {
         node.spec = { ...spec, emitWhen: node.spec.emitWhen }
         continue
       }
-      const before = { node, image: node.image(), spec: node.spec }
+      const before = mayBeTakenBack ? { node, image: node.image(), spec: node.spec } : null
       const stateReset = node.configure(spec)
       if (stateReset === null) {
         const fault = node.instance.fault!
         takeBack()
         throw refusal(spec, fault)
       }
-      done.push(before)
+      if (before) done.push(before)
       if (stateReset && keepState) {
         takeBack()
         throw resetRefusal(spec.component)

@@ -1,8 +1,10 @@
 // Changes what runs: another document, or other settings of one component.
 // Runs on: control.
 
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type Issue, SpqrError } from '../../schemas/errors.ts'
 import { mergePatch } from '../../schemas/merge-patch.ts'
+import type { Plan } from '../../schemas/plan.ts'
 import type { Locate } from '../../schemas/read-document.ts'
 import type { ComponentChange, Placed } from '../hosts/host-client.ts'
 import type { PipelineRow } from '../store/pipelines-table.ts'
@@ -122,35 +124,76 @@ async function apply(
   const before = JSON.parse(row.plan) as { forkOf?: string }
   const plan = draft.plan(row.revision + 1)
   if (before.forkOf !== undefined) plan.forkOf = before.forkOf
-  const text = JSON.stringify(plan)
   const release = context.quotas.reserve(plan)
+  const modules = moduleUses(plan, row.modules)
+  const next: PipelineRow = {
+    ...row,
+    revision: plan.revision,
+    wanted: entry.wanted,
+    document: JSON.stringify(draft.given),
+    plan: JSON.stringify(plan),
+    modules,
+    changedAt: Date.now(),
+    before: undefined,
+  }
   let placed: Placed = { state: 'stopped' }
   // A stopped pipeline gets the plan when it is resumed; so does one that no host could start.
-  if (entry.wanted !== 'stopped' && !entry.failure) {
-    const host = context.hosts.of(tenant, id)
+  if (entry.wanted === 'stopped' || entry.failure) context.store.pipelines.put(next)
+  else {
     try {
-      await host.ensure(plan.components)
-      placed = await host.put(plan, { ...options, paused: entry.wanted === 'paused' })
+      placed = await changeOnHost(context, entry, plan, row, next, options)
     } catch (error) {
       release()
       throw error
     }
   }
-  // Only now: a plan that the host refused must not come back after a crash.
-  const modules = moduleUses(plan, row.modules)
-  const changedAt = Date.now()
-  const { revision } = plan
-  context.store.pipelines.put({
-    ...row,
-    revision,
-    wanted: entry.wanted,
-    document: JSON.stringify(draft.given),
-    plan: text,
-    modules,
-    changedAt,
-  })
-  Object.assign(entry, { revision, modules, changedAt })
+  Object.assign(entry, { revision: next.revision, modules, changedAt: next.changedAt })
   return { entry, placed, warnings: draft.warnings }
+}
+
+/**
+ * Has the host change the pipeline while the new row is written; answered when both hold.
+ * @throws SpqrError what the host refused: the row is what it was
+ */
+async function changeOnHost(
+  context: PipelineContext,
+  entry: PipelineEntry,
+  plan: Plan,
+  row: PipelineRow,
+  next: PipelineRow,
+  options: { keepState: boolean; live?: boolean },
+): Promise<Placed> {
+  const { pipelines } = context.store
+  const { tenant, id } = entry
+  const host = context.hosts.of(tenant, id)
+  await host.ensure(plan.components)
+  const placing = host.put(plan, { ...options, paused: entry.wanted === 'paused' })
+  if (options.keepState) {
+    // After a crash in between it would start with this plan, and perhaps without its state.
+    const placed = await placing
+    pipelines.put(next)
+    return placed
+  }
+  // A refusal may come before anyone awaits it.
+  placing.catch(() => undefined)
+  // One turn of the event loop: the call gets as far as the workers before the disk has this thread.
+  await nextTurn()
+  const { revision, document, plan: planBefore, modules, changedAt } = row
+  try {
+    pipelines.put({ ...next, before: { revision, document, plan: planBefore, modules, changedAt } })
+  } catch (error) {
+    // Disk full, or worse: the host goes back to what is kept.
+    await placing.then(() => host.put(JSON.parse(row.plan) as Plan, { paused: entry.wanted === 'paused' }))
+    throw error
+  }
+  try {
+    const placed = await placing
+    pipelines.settle(tenant, id)
+    return placed
+  } catch (error) {
+    pipelines.put(row)
+    throw error
+  }
 }
 
 function rebased<T>(at: number, work: () => T): T {

@@ -138,7 +138,7 @@ export class Reconcile {
       return
     }
     // One that is there as it shall be but for its revision, a pause or a stop goes on from where it is.
-    if (!item || item.revision !== entry.revision) await start(host, entry, rowOf(this.#context, tenant, id))
+    if (!item || item.revision !== entry.revision) await this.#start(host, entry)
     if (!item || item.state === 'completed' || item.state === 'failed') return
     const isPaused = entry.wanted === 'paused'
     if (!isPaused && (item.state === 'paused' || item.state === 'stopped')) {
@@ -148,6 +148,23 @@ export class Reconcile {
     }
     entry.placed = true
     entry.failure = undefined
+  }
+
+  /** A change that was under way when the manager ended was not answered: it holds where the host takes it. */
+  async #start(host: HostClient, entry: PipelineEntry): Promise<void> {
+    const { pipelines } = this.#context.store
+    const { before, ...row } = rowOf(this.#context, entry.tenant, entry.id)
+    try {
+      await start(host, entry, row)
+      if (before) pipelines.settle(row.tenant, row.id)
+    } catch (thrown) {
+      if (!before || SpqrError.from(thrown).retriable) throw thrown
+      const kept = { ...row, ...before }
+      pipelines.put(kept)
+      const { revision, modules, changedAt } = before
+      Object.assign(entry, { revision, modules, changedAt })
+      await start(host, entry, kept)
+    }
   }
 
   #retry(host: HostClient, entry: PipelineEntry, retryMs: number): void {

@@ -62,8 +62,11 @@ export function stateOf(entry: PipelineEntry, onHost: HostPipeline | undefined):
 export async function describePipeline(context: PipelineContext, tenant: string, id: string): Promise<string> {
   const entry = entryOf(context, tenant, id)
   const row = rowOf(context, tenant, id)
-  const head = JSON.stringify({ id, ...stateOf(entry, await askHost(context, entry)), revision: row.revision })
-  return `${head.slice(0, -1)},"hosts":${JSON.stringify(hostsOf(context, entry))},"document":${row.document}}`
+  const state = stateOf(entry, await askHost(context, entry))
+  // A revision that the host is being asked for does not hold yet.
+  const { revision, document } = row.before && row.revision !== entry.revision ? row.before : row
+  const head = JSON.stringify({ id, ...state, revision })
+  return `${head.slice(0, -1)},"hosts":${JSON.stringify(hostsOf(context, entry))},"document":${document}}`
 }
 
 export async function listPipelines(

@@ -3,6 +3,7 @@
 
 import type Database from 'libsql'
 import type { AuditItem } from '../../schemas/api-answers.ts'
+import { unhurried } from './unhurried.ts'
 
 export type AuditEntry = Omit<AuditItem, 'number'>
 
@@ -48,16 +49,13 @@ export class AuditTable {
    * @param durable they are on the disk when it returns; else with the next commit that is
    */
   add(entries: readonly AuditEntry[], durable = true): void {
-    // A way to the disk holds up this thread, and with it every request.
-    if (!durable) this.#db.pragma('synchronous = NORMAL')
-    try {
+    const write = (): void =>
       this.#inTransaction(() => {
         for (const { at, tenant, by, from, what, made, status } of entries)
           this.#add.run([at, tenant, by, from, what, made ?? null, status])
       })
-    } finally {
-      if (!durable) this.#db.pragma('synchronous = FULL')
-    }
+    if (durable) write()
+    else unhurried(this.#db, write)
   }
 
   /** Newest first. */

@@ -97,4 +97,8 @@ export const MIGRATIONS: readonly string[] = [
     value TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- While a host is being asked for a revision: the one before, as JSON. It holds again where the host refuses.
+  ALTER TABLE pipelines ADD COLUMN before TEXT;
+  `,
 ]
