@@ -81,6 +81,8 @@ export interface Source {
 }
 
 export interface Emitter {
+  /** After a crash it cuts off what it wrote behind its position: that is kept before it writes anything. */
+  readonly isCut?: boolean
   /** @param position what `flush` answered at the checkpoint that is restored; undefined: none */
   open(position: unknown): Promise<void>
   /**

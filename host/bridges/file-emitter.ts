@@ -47,6 +47,7 @@ const CR = 13
 const RETRIABLE = ['ENOSPC', 'EDQUOT', 'EIO', 'EAGAIN', 'EBUSY', 'ESTALE']
 
 export class FileEmitter implements Emitter {
+  readonly isCut = true
   readonly #context: BridgeContext
   readonly #permissions: Permissions
   #settings: Settings

@@ -14,10 +14,13 @@ import {
   readI64,
 } from '../record/record.ts'
 
+const NO_BYTES = new Uint8Array(0)
+const NO_VIEW = new DataView(NO_BYTES.buffer)
+
 /** A run is set once, then `next()` moves from record to record. The bytes are the caller's. */
 export class RecordReader {
-  bytes: Uint8Array = new Uint8Array(0)
-  #view = new DataView(this.bytes.buffer)
+  bytes: Uint8Array = NO_BYTES
+  #view: DataView = NO_VIEW
   #to = 0
   #next = 0
   /** Where the present record begins. */

@@ -5,7 +5,8 @@ const STEP = 1000
 const STEPS = 10
 
 export class FaultShare {
-  private readonly steps = new Float64Array(STEPS)
+  /** Made with the first fault. */
+  private steps: Float64Array | null = null
   private step = 0
   private inStep = 0
   private total = 0
@@ -17,12 +18,13 @@ export class FaultShare {
     while (this.inStep >= STEP) {
       this.inStep -= STEP
       this.step = (this.step + 1) % STEPS
-      this.steps[this.step] = 0
+      if (this.steps !== null) this.steps[this.step] = 0
     }
   }
 
   /** One record faulted. @returns true: more than this share of the last 10,000 did */
   failed(share: number): boolean {
+    this.steps ??= new Float64Array(STEPS)
     this.steps[this.step]! += 1
     this.passed(1)
     if (this.total < STEP * STEPS) return false

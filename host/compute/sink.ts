@@ -28,6 +28,9 @@ export interface SinkOwner {
   sunk(component: string, epoch: number, end: boolean): void
 }
 
+/** Of those that have had no record yet. */
+const NO_BYTES = new Uint8Array(0)
+const NO_WORDS = new Int32Array(0)
 const run: Run = { from: 0, to: 0 }
 const taken = { bytes: 0, span: 0, records: 0 }
 
@@ -47,8 +50,8 @@ export class Sink {
   private leaving = false
   /** The ring is full and will signal. */
   private blocked = false
-  private scratch = new Uint8Array(0)
-  private scratchWords = new Int32Array(0)
+  private scratch: Uint8Array = NO_BYTES
+  private scratchWords: Int32Array = NO_WORDS
 
   constructor(spec: EmitterSpec, counters: Counters, owner: SinkOwner) {
     this.component = spec.component

@@ -141,6 +141,9 @@ export function countRecords(bytes: Uint8Array, from: number, to: number): numbe
 }
 
 const CAPACITY_BYTES_MIN = 1 << 10
+/** Of buffers that hold nothing yet: thousands of pipelines rest. */
+const NO_BYTES = new Uint8Array(0)
+const NO_VIEW = new DataView(NO_BYTES.buffer)
 
 /**
  * A growing run of records, reused after `clear()`. The one way by which host code makes records.
@@ -155,8 +158,8 @@ export class RecordBuffer {
   records = 0
 
   constructor(capacityBytes = 64 << 10) {
-    this.bytes = new Uint8Array(capacityBytes)
-    this.view = new DataView(this.bytes.buffer)
+    this.bytes = capacityBytes === 0 ? NO_BYTES : new Uint8Array(capacityBytes)
+    this.view = capacityBytes === 0 ? NO_VIEW : new DataView(this.bytes.buffer)
   }
 
   clear(): void {

@@ -57,6 +57,28 @@ crash('a file emitter has each line once, under exactly-once', async () => {
   assert.is(lines.length, fed)
 })
 
+crash('what a file emitter wrote before the first checkpoint is not written twice, under exactly-once', async () => {
+  const path = join(files, 'first.ndjson')
+  await dev.client.topics('first-in')
+  const components = [
+    { id: 'in', source: 'topic', settings: { topic: 'first-in', from: 'earliest' } },
+    { id: 'c', operator: 'counting@1', from: 'in' },
+    { id: 'out', emitter: 'file', from: 'c', settings: { path } },
+  ]
+  const document = { id: 'first', delivery: 'exactly-once', checkpointEveryMs: 60_000, components }
+  await dev.client.ok('POST', '/v1/pipelines', document)
+  const lines = (): string[] => readFileSync(path, 'utf8').split('\n').slice(0, -1)
+  await dev.client.feed('first-in', 0, 100)
+  await until(() => lines().length === 100 || undefined)
+  await restart()
+  await dev.client.feed('first-in', 100, 100)
+  await until(() => lines().length >= 200 || undefined)
+  assert.equal(
+    lines(),
+    Array.from({ length: 200 }, (_, n) => `{"n":${n},"count":${n + 1}}`),
+  )
+})
+
 crash('nothing is doubled under at-most-once', async () => {
   const rnd = seeded(process.pid + 1)
   await dev.client.topics('most-in', 'most-out')

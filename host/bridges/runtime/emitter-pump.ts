@@ -28,6 +28,9 @@ export interface EmitterOwner {
   mayWrite(pump: EmitterPump): boolean
 }
 
+/** Of those that have had no record yet. */
+const NO_BYTES = new Uint8Array(0)
+const NO_WORDS = new Int32Array(0)
 const run: Run = { from: 0, to: 0 }
 
 export class EmitterPump {
@@ -42,8 +45,8 @@ export class EmitterPump {
   private readonly owner: EmitterOwner
   private channel = new ChannelReader()
   private position = 0
-  private scratch = new Uint8Array(0)
-  private scratchWords = new Int32Array(0)
+  private scratch: Uint8Array = NO_BYTES
+  private scratchWords: Int32Array = NO_WORDS
 
   constructor(spec: BridgeEmitterSpec, emitter: Emitter, counters: Counters, epochPassed: number, owner: EmitterOwner) {
     this.spec = spec

@@ -276,6 +276,9 @@ export class SlotCheckpoints {
 
   /** Stores where it begins, before anything flows. */
   async storeBeginning(): Promise<void> {
+    for (const { spec, emitter } of this.parts.emitters.values()) {
+      if (emitter.isCut) this.standing.emitterPositions.set(spec.component, await emitter.flush())
+    }
     await this.commit(++this.epoch)
     for (const pump of this.parts.emitters.values()) pump.epochPassed = this.parts.committed
   }

@@ -67,7 +67,9 @@ export class Slot {
     // Where it begins depends on the moment, or on who asked: a crash within the first epoch must not change it.
     const isAnew = Object.keys(from?.meta.sources ?? {}).length === 0
     const isMoving = spec.startFrom !== undefined || spec.sources.some((s) => s.settings.from === 'latest')
-    if (isAnew && isMoving) await this.checkpoints.storeBeginning()
+    const isOnce = spec.delivery === 'exactly-once'
+    const isCut = isOnce && [...parts.emitters.values()].some((pump) => pump.emitter.isCut)
+    if (isAnew && (isMoving || isCut)) await this.checkpoints.storeBeginning()
   }
 
   /** Lets records flow. */

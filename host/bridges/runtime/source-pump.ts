@@ -12,6 +12,7 @@ import type { BridgeSourceSpec } from './messages.ts'
 /** A ring is asked for room of this size, so that one signal is worth a batch. */
 const ROOM_BYTES = 64 << 10
 const RING_BYTES = 1 << 20
+const NO_WORDS = new Int32Array(0)
 
 /** What the tenant's sources may hand over. */
 export interface Rate {
@@ -51,7 +52,7 @@ export class SourcePump {
   private writer: ChannelWriter
   private chunk: Chunk | null = null
   private chunkAt = 0
-  private words: Int32Array = new Int32Array(0)
+  private words: Int32Array = NO_WORDS
   private wordsOf: ArrayBufferLike | null = null
   private readonly held: HeldChunks | null
   private notedTo: unknown
