@@ -301,6 +301,8 @@ export class OperatorNode implements InstanceOwner {
   }
 
   rejected(offset: number, message: () => string): void {
+    // Where the first one ends the pipeline, what comes behind it in the batch may not have been.
+    if (this.spec.onError.do === 'stop') throw new GuestAbort('INVALID_RECORD', message())
     if (this.rejections.length < REJECTIONS_MAX) this.rejections.push({ offset, message: message() })
   }
 

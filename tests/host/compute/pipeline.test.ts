@@ -344,8 +344,14 @@ poison('memory over its bound is MEMORY_EXHAUSTED, and what was held before stay
 poison('skip leaves no letter, stop fails at the first', () => {
   const skipping = simple({ onError: { do: 'skip', stopAbove: 0.5 } }).feed('in', ['a', 'trap', 'b'])
   assert.equal([seen(skipping), skipping.letters(), skipping.failure], [['a', 'b'], [], undefined])
-  const stopping = simple({ onError: { do: 'stop', stopAbove: 0.5 } }).feed('in', ['a', 'trap', 'b'])
-  assert.is(stopping.failure?.error.code, 'OPERATOR_TRAP')
+  for (const [word, code] of [
+    ['trap', 'OPERATOR_TRAP'],
+    ['reject', 'INVALID_RECORD'],
+  ] as const) {
+    const stopping = simple({ onError: { do: 'stop', stopAbove: 0.5 } }).feed('in', ['a', word, 'b', word])
+    assert.is(stopping.failure?.error.code, code)
+    assert.equal([seen(stopping), stopping.counters('op').errors], [['a'], 1], `nothing behind the first ${word}`)
+  }
 })
 
 poison('one in a hundred never reaches a stopAbove of a half, all of them do once 10,000 were seen', () => {
