@@ -48,6 +48,8 @@ export interface PutResult {
 
 /** Instances that one process can hold, a little under what its address space does. */
 const PIPELINES_MAX = 12_000
+/** Of one pipeline: they stay until it goes, and each may hold all of its memory. */
+const SAVEPOINTS_MAX = 100
 const BLOCKS_MAX = 1 << 20
 /** Pipelines that stop at the same time when the host does. */
 const STOPS_AT_ONCE = 64
@@ -266,9 +268,10 @@ export class Host implements PipelineOwner {
   savepoint(tenant: string, id: string, name: string): Promise<CheckpointSummary> {
     return this.inTurn(tenant, id, async () => {
       const pipeline = this.pipelines.get(keyOf(tenant, id))
+      const slot = { tenant, pipeline: id, slot: 0 }
+      requireRoomFor(name, id, await this.transport.checkpoints(slot))
       if (pipeline?.isLive) return pipeline.takeCheckpoint(name)
       // What does not run stands at its last checkpoint, also where it has not run in this process.
-      const slot = { tenant, pipeline: id, slot: 0 }
       return this.transport.copyCheckpoint(slot, slot, undefined, name)
     })
   }
@@ -756,6 +759,16 @@ export class Host implements PipelineOwner {
       if (this.serial.get(key) === mine) this.serial.delete(key)
     }
   }
+}
+
+/** @throws SpqrError QUOTA_EXCEEDED */
+function requireRoomFor(name: string, id: string, kept: CheckpointSummary[]): void {
+  const names = new Set(kept.flatMap(({ savepoint }) => savepoint ?? []))
+  if (names.size < SAVEPOINTS_MAX || names.has(name)) return
+  throw new SpqrError(
+    'QUOTA_EXCEEDED',
+    `Cannot keep the savepoint "${name}": "${id}" has ${SAVEPOINTS_MAX} already; give it the name of one of them, which it then replaces.`,
+  )
 }
 
 function keyOf(tenant: string, id: string): string {
