@@ -171,7 +171,9 @@ export class GroupSource implements Source, GroupListener {
   }
 
   trouble(error: SpqrError): void {
-    if (this.#state !== 'stopped') this.#context.report(error)
+    if (this.#state === 'stopped') return
+    if (error.retriable) this.#context.report(error)
+    else this.#context.fail(error)
   }
 
   /** Reads what it was given, once it is known from where; tried until it is, or others get it. */

@@ -107,7 +107,7 @@ export interface GroupListener {
   revoked(): Promise<void>
   /** It was put out of the group, and others may read its partitions: what it has not published, it is not to. It has left. */
   lost(error: SpqrError): void
-  /** The group does not answer; it is tried again. */
+  /** The group does not answer, which is tried again, or refuses (not `retriable`). */
   trouble(error: SpqrError): void
 }
 

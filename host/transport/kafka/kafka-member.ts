@@ -47,6 +47,7 @@ export class KafkaMember implements GroupMember {
   readonly #link = `member ${++members}` as const
   #member = ''
   #hasLeft = false
+  #isTroubled = false
   /** Ends a wait early. */
   #wake: () => void = () => {}
 
@@ -85,7 +86,10 @@ export class KafkaMember implements GroupMember {
     const request = leaveGroupRequest(this.#group, this.#member)
     // Not by its own connection, where a join may wait. Who is not heard is missed after a while.
     const left = this.#member === '' ? undefined : this.#cluster.sendToCoordinator('group', this.#group, request)
-    await Promise.race([left?.catch(() => {}), new Promise((late) => setTimeout(late, LEAVE_MS).unref())])
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<void>((done) => (timer = setTimeout(done, LEAVE_MS)))
+    await Promise.race([left?.catch(() => {}), late])
+    clearTimeout(timer)
     this.#cluster.closeLink(this.#link)
   }
 
@@ -112,7 +116,7 @@ export class KafkaMember implements GroupMember {
         if (isFault(thrown, FAULT.UNKNOWN_MEMBER_ID)) this.#member = ''
         // Others came or went meanwhile: nothing is held, so it only begins again.
         else if (!isFault(thrown, FAULT.REBALANCE_IN_PROGRESS) && !isFault(thrown, FAULT.ILLEGAL_GENERATION)) {
-          this.#listener.trouble(asSpqrError(`join the group "${this.#group}"`, thrown))
+          this.#trouble('join', thrown)
           await this.#rest(AGAIN_MS)
         }
       }
@@ -122,7 +126,8 @@ export class KafkaMember implements GroupMember {
   /** Joins, and is given its partitions. */
   async #enter(): Promise<Membership | undefined> {
     let joined = await this.#join()
-    if (joined.error === MEMBER_ID_REQUIRED) joined = await this.#join()
+    if (joined.error === MEMBER_ID_REQUIRED && !this.#hasLeft) joined = await this.#join()
+    if (this.#hasLeft) return undefined
     const { generation, member } = joined
     const identity = { group: this.#group, member, generation }
     const shares = joined.leader === member ? await this.#shareOut(joined) : new Map<string, Share>()
@@ -137,6 +142,11 @@ export class KafkaMember implements GroupMember {
     const limits = { sessionMs: SESSION_MS, rebalanceMs: REBALANCE_MS }
     const request = joinGroupRequest({ group: this.#group, member: this.#member }, this.#topic, PROTOCOLS, limits)
     const joined = await this.#ask(request, JOIN_MS)
+    // It has left while it waited: what it was let into it must leave too.
+    if (this.#hasLeft && joined.error === 0) {
+      await this.#cluster.sendToCoordinator('group', this.#group, leaveGroupRequest(this.#group, joined.member))
+      this.#cluster.closeLink(this.#link)
+    }
     this.#member = joined.member
     return joined
   }
@@ -172,7 +182,7 @@ export class KafkaMember implements GroupMember {
         if (isPutOut(thrown)) throw new PutOut((thrown as Error).message)
         if (isFault(thrown, FAULT.REBALANCE_IN_PROGRESS)) letGo ??= this.#letGo()
         // Whether it still is a member the brokers will say when they answer.
-        else this.#listener.trouble(asSpqrError(`stay in the group "${this.#group}"`, thrown))
+        else this.#trouble('stay in', thrown)
       }
     }
   }
@@ -191,8 +201,17 @@ export class KafkaMember implements GroupMember {
     return letGo
   }
 
-  #ask<T>(request: KafkaRequest<T>, timeoutMs?: number): Promise<T> {
-    return this.#cluster.sendToCoordinator('group', this.#group, request, this.#link, timeoutMs)
+  async #ask<T>(request: KafkaRequest<T>, timeoutMs?: number): Promise<T> {
+    const answer = await this.#cluster.sendToCoordinator('group', this.#group, request, this.#link, timeoutMs)
+    this.#isTroubled = false
+    return answer
+  }
+
+  /** Told once, until brokers answer again. */
+  #trouble(action: string, thrown: unknown): void {
+    if (this.#isTroubled || this.#hasLeft) return
+    this.#isTroubled = true
+    this.#listener.trouble(asSpqrError(`${action} the group "${this.#group}"`, thrown))
   }
 
   #rest(ms: number): Promise<void> {
