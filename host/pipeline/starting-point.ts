@@ -5,7 +5,7 @@ import { SpqrError } from '../../schemas/errors.ts'
 import type { Plan, PlanOperator } from '../../schemas/plan.ts'
 import { parseStart, RESTART_WORDS } from '../../schemas/start.ts'
 import type { CheckpointMeta } from '../bridges/runtime/messages.ts'
-import type { Checkpoint, SlotId, Transport } from '../transport/transport.ts'
+import type { Checkpoint, SlotId, Snapshot, Transport } from '../transport/transport.ts'
 import { asSplitNow } from './split-state.ts'
 
 /**
@@ -63,10 +63,13 @@ export function keepAsNewest(transport: Transport, slot: SlotId, from: Checkpoin
 /** Operators whose state in the checkpoint was made by another version. */
 export function ofOtherVersions(plan: Plan, { snapshots }: Checkpoint): PlanOperator[] {
   return plan.components.filter((component): component is PlanOperator => {
-    if (component.kind !== 'operator') return false
-    const kept = snapshots.find((snapshot) => snapshot.component === component.id)
-    return kept !== undefined && kept.digest !== component.digest
+    return component.kind === 'operator' && snapshots.some((snapshot) => isOfAnother(snapshot, component))
   })
+}
+
+/** One of several instances is enough: a change may hold between two of them, never within one. */
+function isOfAnother(snapshot: Snapshot, { id, digest }: { id: string; digest: string }): boolean {
+  return snapshot.component === id && snapshot.digest !== digest
 }
 
 /**
@@ -77,7 +80,7 @@ export function ofOtherVersions(plan: Plan, { snapshots }: Checkpoint): PlanOper
 function checkVersions(plan: Plan, checkpoint: Checkpoint, isAsked: boolean): void {
   if (!isAsked) return
   for (const { id, name, version, digest } of ofOtherVersions(plan, checkpoint)) {
-    const kept = checkpoint.snapshots.find((snapshot) => snapshot.component === id)!
+    const kept = checkpoint.snapshots.find((snapshot) => isOfAnother(snapshot, { id, digest }))!
     throw new SpqrError(
       'INVALID_STATE',
       `Cannot start pipeline "${plan.id}" from the checkpoint of epoch ${checkpoint.epoch}: the state of "${id}" in it was made by another version of the operator (digest ${kept.digest.slice(0, 12)}) than ${name}@${version} (${digest.slice(0, 12)}); put that version back, or restart from earliest`,

@@ -9,7 +9,7 @@ import type { PlanOperator } from '../../../schemas/plan.ts'
 import { shippedWasm } from '../../support/guest.ts'
 import { loaded, PROBE_PORTS, probe } from '../../support/probe-operator.ts'
 import { laneOf, SplitDriver, splitPlan } from '../../support/split-driver.ts'
-import { emitter } from '../../support/test-host.ts'
+import { emitter, source } from '../../support/test-host.ts'
 
 const probed = await probe()
 const aggregate = await loaded(shippedWasm('json-aggregate'))
@@ -278,6 +278,81 @@ change('takes the component out, and puts it in, while the rest goes on', () => 
   assert.equal(
     shown.slice(30, 60).every((text) => !text.includes('#')),
     true,
+  )
+})
+
+interface Step {
+  do: 'feed' | 'feed b' | 'barrier' | 'elapse' | 'hold' | 'go' | 'change'
+  records: number
+}
+
+change('holds where it says, and a barrier has what it says before it, whatever happens in what order', () => {
+  const steps = fc.array(
+    fc.record<Step>({
+      do: fc.constantFrom('feed', 'feed', 'feed b', 'barrier', 'elapse', 'hold', 'go', 'change', 'change'),
+      records: fc.constantFrom(1, 7, 100, 700),
+    }),
+    { maxLength: 25 },
+  )
+  const padded = (record: ReturnType<typeof byKey>): ReturnType<typeof byKey> => ({
+    ...record,
+    value: Buffer.from(`${record.value}:${'z'.repeat(2000)}`),
+  })
+  const from = ['in', 'b'].map((component) => ({ component, port: 'out' }))
+  const planOf = (instances: number, prefix: string): ReturnType<typeof splitPlan> => [
+    source('b', 'topic'),
+    ...probePlan(instances, { from, settings: { prefix }, emitWhen: { everyMs: 1000 } }),
+  ]
+  fc.assert(
+    fc.property(steps, fc.integer({ min: 2, max: 4 }), (todo, instances) => {
+      const driver = SplitDriver.start(planOf(instances, 'p0:'), [probed])
+      const out = driver.channelOf('out')
+      const changedAt: number[] = [1]
+      let fed = 0
+      let epoch = 0
+      let heldBack = 0
+      for (const step of todo) {
+        if (step.do === 'feed' || step.do === 'feed b') {
+          // A little more than the emitter's ring holds; much more would never find room.
+          const count = Math.min(step.records, driver.stuck.has(out) ? 700 - heldBack : 2000 - fed)
+          if (driver.stuck.has(out)) heldBack += count
+          driver.feed(step.do === 'feed' ? 'in' : 'b', keyed(fed, fed + count).map(padded))
+          fed += count
+        } else if (step.do === 'barrier') driver.barrier(++epoch, 'in', 'b')
+        else if (step.do === 'elapse') driver.elapse()
+        else if (step.do === 'hold') driver.stuck.add(out)
+        else if (step.do === 'go') {
+          driver.stuck.delete(out)
+          heldBack = 0
+        } else changedAt.push(driver.change(planOf(instances, `p${changedAt.length}:`))[0]!.sequence)
+        driver.settle()
+      }
+      driver.stuck.clear()
+      driver.settle().end('in', 'b')
+      const values = new Set<string>()
+      const last = new Map<string, number>()
+      let sequence = 0
+      const records = driver.records('out')
+      for (const text of driver.shown('out')) {
+        const mark = /^<barrier (\d+)>$/.exec(text)
+        if (mark) {
+          const isWhole = ({ epoch: its, image }: (typeof driver.images)[number]): boolean =>
+            its === Number(mark[1]) && image.split !== undefined && !image.ended
+          assert.is(driver.images.find(isWhole)?.image.sequence, sequence, text)
+        }
+        if (text.startsWith('<')) continue
+        assert.is(records[sequence++]!.sequence, sequence)
+        const [, prefix, n, count] = /^p(\d+):(\d+):z*#(\d+)$/.exec(text) ?? []
+        if (n === undefined) continue
+        const since = changedAt.findLastIndex((from) => from <= sequence)
+        assert.is(changedAt[Number(prefix)], changedAt[since], `${text} is number ${sequence}, changes at ${changedAt}`)
+        assert.ok(Number(count) > (last.get(String(Number(n) % 50)) ?? 0), text)
+        last.set(String(Number(n) % 50), Number(count))
+        values.add(n)
+      }
+      assert.is(values.size, fed)
+    }),
+    { numRuns: 40 },
   )
 })
 
