@@ -26,7 +26,9 @@ const LETTER_T = 116
 const OPEN_BRACE = 123
 /** Whole numbers of so few digits are written in one way alone, and are exact doubles. */
 const EXACT_DIGITS = 15
-/** Where records without the value go, and those that are no JSON. `null` counts as missing, as it does for groups. */
+/** Lists and objects with more bytes are not looked into: that would hold up the neighbours. */
+const TREE_BYTES_MAX = 64 << 10
+/** Where records without the value go, those with a list or an object that is too long, and those that are no JSON. `null` counts as missing, as it does for groups. */
 const LANE_WITHOUT_VALUE = 0
 
 export class KeyLanes {
@@ -109,10 +111,11 @@ function isPlainInteger(bytes: Uint8Array, from: number, to: number): boolean {
 
 const encoder = new TextEncoder()
 
-/** @returns bytes that are the same for the same value; null: it is no JSON */
+/** @returns bytes that are the same for the same value; null: it is no JSON, or too long */
 function identityOf(bytes: Uint8Array, from: number, to: number): Uint8Array | null {
   const first = bytes[from]
   const isTree = first === OPEN_BRACE || first === OPEN_BRACKET
+  if (isTree && to - from > TREE_BYTES_MAX) return null
   try {
     const value: unknown = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString())
     return encoder.encode(isTree ? treeText(value) : String(value))

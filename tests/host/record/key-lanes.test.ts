@@ -50,7 +50,7 @@ lanes('of duplicate fields the last counts', () => {
   assert.is(hashed('{"k":"a","k":"b"}'), hashed('{"k":"b"}'))
 })
 
-lanes('records without the value, null, and what is no JSON go to the first', () => {
+lanes('records without the value, null, what is no JSON and what is too long go to the first', () => {
   for (const text of [
     '{}',
     '{"j":1}',
@@ -68,6 +68,10 @@ lanes('records without the value, null, and what is no JSON go to the first', ()
   assert.is(laneOf(new KeyLanes('k', MANY), {}), 0)
   assert.is(laneOf(new KeyLanes('key', MANY), { value: Buffer.from('{"key":"a"}') }), 0)
   assert.is.not(keyed(''), 0)
+  const list = (n: number): string => `{"k":[${'1,'.repeat(n)}1]}`
+  assert.is.not(hashed(list(30_000)), 0)
+  assert.is(hashed(list(40_000)), 0)
+  assert.is.not(hashed(`{"k":"${'a'.repeat(100_000)}"}`), 0)
 })
 
 lanes('a path into lists, and a field that is called key', () => {
