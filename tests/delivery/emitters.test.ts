@@ -121,6 +121,27 @@ emitters('what a drop policy drops before a slow emitter is counted, and the sib
   )
 })
 
+emitters(
+  'what is refused for good is in the dead letters, record by record, before a checkpoint passes it',
+  async () => {
+    answer = () => Promise.resolve(400)
+    await dev.client.ok('POST', '/v1/pipelines', posting('refused', 'f', {}))
+    const lines = Array.from({ length: 200 }, (_, n) => `{"n":${n}}\n`).join('')
+    await dev.client.ok('POST', '/v1/pipelines/refused/ingest/in', lines, 'application/x-ndjson')
+    await until(async () => {
+      const { components } = await dev.client.ok('GET', '/v1/pipelines/refused/stats')
+      return components.out.deadLetters === 200 ? true : undefined
+    })
+    // With it comes a checkpoint that covers them.
+    await dev.client.ok('POST', '/v1/pipelines/refused/stop')
+    const letters = await dev.client.records('refused.dead-letters')
+    assert.equal(
+      letters.map(({ value }) => value.record.value.n),
+      [...Array(200).keys()],
+    )
+  },
+)
+
 emitters('DELETE with drain=true delivers everything that was accepted', async () => {
   await dev.client.ok(
     'POST',

@@ -33,6 +33,23 @@ ends('have everything flow before the pipeline is complete, whatever the deliver
   }
 })
 
+ends('have every dead letter written before the pipeline is complete', async () => {
+  const path = join(folder, 'ragged.csv')
+  writeFileSync(path, `a,b\n${'1,2\n3\n'.repeat(50)}`)
+  for (const delivery of DELIVERIES) {
+    const id = `ragged-${delivery}`
+    await client.topics(id)
+    const components = [
+      { id: 'in', source: 'file', settings: { path } },
+      { id: 'out', emitter: 'topic', from: 'in', settings: { topic: id } },
+    ]
+    await client.ok('POST', '/v1/pipelines', { id, delivery, components })
+    await client.state(id, 'completed')
+    const counts = [(await client.records(id)).length, (await client.records(`${id}.dead-letters`)).length]
+    assert.equal(counts, [50, 50], delivery)
+  }
+})
+
 ends('by DELETE with drain=true deliver what they have read, whatever the delivery', async () => {
   for (const delivery of DELIVERIES) {
     const [input, output] = [`${delivery}-from`, `${delivery}-to`]

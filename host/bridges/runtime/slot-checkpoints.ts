@@ -235,8 +235,10 @@ export class SlotCheckpoints {
   }
 
   private async store(work: Epoch): Promise<CheckpointSummary> {
-    // No operator that runs: no barrier came by way of their dead letters.
-    if (!work.emitterPositions.has(LETTERS)) await this.parts.emitters.get(LETTERS)!.emitter.flush()
+    // No barrier came by way of the operators' dead letters, or emitters gave records up behind it; those of an exactly-once
+    // epoch are the next one's then.
+    const isStaged = this.parts.spec.delivery === 'exactly-once'
+    if (!isStaged || !work.emitterPositions.has(LETTERS)) await this.flushLetters()
     const summary = await this.commit(work.epoch, work)
     for (const [component, { position }] of Object.entries(work.positions)) {
       this.parts.sources.get(component)?.source.committed?.(position)
@@ -246,11 +248,16 @@ export class SlotCheckpoints {
     return summary
   }
 
+  private async flushLetters(): Promise<void> {
+    await this.parts.emitters.get(LETTERS)?.emitter.flush()
+  }
+
   /** The end has reached everyone: the last checkpoint says so before anybody can see it. */
   private complete(): void {
     this.completed = true
     this.stopTimer()
     const last = this.settled()
+      .then(() => this.flushLetters())
       .then(() => this.commit(++this.epoch, {}, true))
       .then(
         () => {
@@ -258,6 +265,7 @@ export class SlotCheckpoints {
           for (const { done } of this.awaitingEnd.splice(0)) done()
         },
         (thrown) => {
+          if (this.parts.dropped) return
           const error = SpqrError.from(thrown)
           if (error.retriable) this.parts.fallBack(error)
           else this.parts.fail('', error)
