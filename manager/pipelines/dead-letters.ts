@@ -9,6 +9,7 @@ import { type HostClient, pipelinePath } from '../hosts/host-client.ts'
 import { problemOf } from '../hosts/problem-of.ts'
 import { entryOf, type PipelineContext, rowOf } from './pipeline-context.ts'
 import { keyOf } from './pipeline-index.ts'
+import { rawElements, rawMember } from './raw-json.ts'
 
 /** Letters that one page, or one step of a replay, takes. */
 const STEP_RECORDS = 1000
@@ -30,7 +31,7 @@ interface Letter {
   offset: string
   value: {
     source?: { topic?: string }
-    record?: { key?: unknown; value?: unknown; headers?: unknown }
+    record?: { cutFromBytes?: number }
   }
 }
 
@@ -75,9 +76,10 @@ export function replayDeadLetters(context: PipelineContext, tenant: string, id: 
     while (at < end) {
       const text = await lettersText(context, tenant, id, `offset:${at}`, STEP_RECORDS)
       const { records, next } = JSON.parse(text) as Letters
-      for (const letter of records) {
+      const texts = rawElements(rawMember(text, 'records')!)
+      for (const [i, letter] of records.entries()) {
         if (BigInt(letter.offset) >= end) break
-        if (await replay(host, plan, letter)) done.replayed++
+        if (await replay(host, plan, letter, texts[i]!)) done.replayed++
         else done.skipped++
       }
       const reached = BigInt(next['0'] ?? end)
@@ -89,17 +91,19 @@ export function replayDeadLetters(context: PipelineContext, tenant: string, id: 
   })
 }
 
-async function replay(host: HostClient, plan: Plan, letter: Letter): Promise<boolean> {
+/** @param text the letter's record as the host wrote it: what goes in again keeps its digits */
+async function replay(host: HostClient, plan: Plan, letter: Letter, text: string): Promise<boolean> {
   const { source, record } = letter.value
-  if (source?.topic === undefined || !record) return false
+  // Of a long value the letter has the beginning alone.
+  if (source?.topic === undefined || !record || record.cutFromBytes !== undefined) return false
+  const raw = rawMember(rawMember(text, 'value')!, 'record')!
+  const value = rawMember(raw, 'value') ?? 'null'
   const http = plan.components.find(
     (c): c is PlanSource => c.kind === 'source' && c.type === 'http' && source.topic === ingestTopic(plan.id, c.id),
   )
   if (http && plan.forkOf === undefined) {
     const path = `${pipelinePath(plan.tenant, plan.id)}/ingest/${http.id}`
-    const response = await host.forward('POST', path, valueBytes(record.value), {
-      'content-type': 'application/octet-stream',
-    })
+    const response = await host.forward('POST', path, valueBytes(value), { 'content-type': 'application/octet-stream' })
     if (!response.ok) throw await problemOf(response)
     return true
   }
@@ -108,15 +112,22 @@ async function replay(host: HostClient, plan: Plan, letter: Letter): Promise<boo
   )
   if (!reads) return false
   const path = `/topics/${encodeURIComponent(topicName(plan.tenant, source.topic))}/records`
-  await host.json('POST', path, JSON.stringify({ records: [record] }))
+  const posted = value === 'null' ? value : `{"base64":"${Buffer.from(valueBytes(value)).toString('base64')}"}`
+  const members = [`"value":${posted}`]
+  for (const name of ['key', 'headers']) {
+    const member = rawMember(raw, name)
+    if (member !== undefined) members.push(`"${name}":${member}`)
+  }
+  await host.json('POST', path, `{"records":[{${members.join(',')}}]}`)
   return true
 }
 
-function valueBytes(value: unknown): Uint8Array<ArrayBuffer> {
-  if (typeof value === 'string') return new TextEncoder().encode(value)
-  const base64 = (value as { base64?: unknown } | null)?.base64
-  if (typeof base64 === 'string') return new Uint8Array(Buffer.from(base64, 'base64'))
-  return new TextEncoder().encode(JSON.stringify(value))
+/** The bytes that a letter shows as this JSON text: a string stands for text that was no JSON. */
+function valueBytes(value: string): Uint8Array<ArrayBuffer> {
+  const isText = value.startsWith('"')
+  if (isText) return new TextEncoder().encode(JSON.parse(value))
+  const base64 = /^\{"base64":"([A-Za-z0-9+/=]*)"\}$/.exec(value)
+  return base64 ? new Uint8Array(Buffer.from(base64[1]!, 'base64')) : new TextEncoder().encode(value)
 }
 
 async function lettersNext(context: PipelineContext, tenant: string, id: string): Promise<string | undefined> {

@@ -97,4 +97,18 @@ letters('one record that stops the pipeline is the reason, and goes on when it i
   assert.equal(values, [0, 1, 2, 3, 4, 6, 7, 8, 9])
 })
 
+letters('go in again as they were, or not at all', async () => {
+  const { client } = dev
+  await client.topics('in-r', 'out-r')
+  await client.ok('POST', '/v1/pipelines', counting('r', 'in-r', 'out-r'))
+  const exact = '{"n":-1,"big":9007199254740993,"e":1E+400,"n":-2}'
+  const long = `{"n":-3,"x":"${'x'.repeat(300_000)}"}`
+  await client.ok('POST', '/v1/topics/in-r/records', `${exact}\n${long}\n`, 'application/x-ndjson')
+  await client.recordsOnce('r.dead-letters', 2)
+  assert.equal(await client.ok('POST', '/v1/pipelines/r/dead-letters/replay'), { replayed: 1, skipped: 1 })
+  await client.recordsOnce('in-r', 3)
+  const response = await fetch(`${dev.url}/v1/topics/in-r/records?from=offset:2`)
+  assert.ok((await response.text()).includes(`"value":${exact}`))
+})
+
 letters.run()

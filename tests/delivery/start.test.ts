@@ -212,4 +212,13 @@ start('at an offset that a topic no longer has is told; one past its end fails t
   assert.match(reason, /offset 201/, JSON.stringify(failed))
 })
 
+start('is refused at the setting that a source or emitter cannot use', async () => {
+  const components = [
+    { id: 'in', source: 'http' },
+    { id: 'out', emitter: 'file', from: 'in', settings: { path: 'out.ndjson.gz' } },
+  ]
+  const refused = await product.client.ask('POST', '/v1/pipelines', { id: 'packed', components })
+  assert.equal([refused.status, refused.body.issues[0].pointer], [422, '/components/1/settings/path'])
+})
+
 start.run()

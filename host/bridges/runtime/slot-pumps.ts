@@ -193,16 +193,24 @@ export class SlotPumps implements PumpOwner, EmitterOwner {
   }
 }
 
-function createSource({ type, settings }: BridgeSourceSpec, context: ComponentContext): Source {
+function createSource({ component, type, settings }: BridgeSourceSpec, context: ComponentContext): Source {
   const known = sourceTypes[type]
   if (!known) throw new SpqrError('INVALID_DOCUMENT', `There is no source "${type}"`)
-  return known.create(settings, context)
+  try {
+    return known.create(settings, context)
+  } catch (thrown) {
+    refuse(component, thrown)
+  }
 }
 
-function createEmitter({ type, settings }: BridgeEmitterSpec, context: ComponentContext): Emitter {
+function createEmitter({ component, type, settings }: BridgeEmitterSpec, context: ComponentContext): Emitter {
   const known = emitterTypes[type]
   if (!known) throw new SpqrError('INVALID_DOCUMENT', `There is no emitter "${type}"`)
-  return known.create(settings, context)
+  try {
+    return known.create(settings, context)
+  } catch (thrown) {
+    refuse(component, thrown)
+  }
 }
 
 async function tryOut(component: string, bridge: Source | Emitter, position: unknown): Promise<void> {
