@@ -98,15 +98,12 @@ export class PartitionWriter {
   append(frames: Uint8Array, records: number): Promise<number> {
     return new Promise((done, fail) => {
       this.#waiting.push({ frames, from: 0, to: frames.length, records, done, fail })
-      if (this.#isRunning) return
-      this.#isRunning = true
-      this.#run().finally(() => {
-        this.#isRunning = false
-      })
+      if (!this.#isRunning) void this.#run()
     })
   }
 
   async #run(): Promise<void> {
+    this.#isRunning = true
     while (this.#waiting.length > 0) {
       const group = this.#takeGroup()
       try {
@@ -117,6 +114,8 @@ export class PartitionWriter {
         for (const one of group) one.fail(thrown)
       }
     }
+    // In one step with the look that found nothing: who appends after it starts anew.
+    this.#isRunning = false
   }
 
   /** As many appends as one batch holds, at least one. */
