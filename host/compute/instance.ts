@@ -16,6 +16,7 @@ import {
   MAILBOX_PROGRESS,
   RECORD_LENGTH,
 } from '../record/record.ts'
+import type { ImageMemory } from '../ring/image-memory.ts'
 import { DEPTH_EXPORT, FUEL_EXPORT, GROW_FAILED_EXPORT } from '../sandbox/write-module.ts'
 import { CALL_CONFIGURE, CALL_FLUSH, CALL_PROCESS, CALL_WATERMARK, CallLog } from './call-log.ts'
 import { type Fault, faultOf, GuestAbort } from './fault.ts'
@@ -275,8 +276,8 @@ export class Instance {
     this.takeSnapshot()
   }
 
-  /** Memory and globals as they are now, between two calls; the copy is the caller's. */
-  image(): { memory: Uint8Array; globals: Record<string, number | string> } {
+  /** Memory and globals as they are now, between two calls; the copy is the caller's. @param copies where it may stand */
+  image(copies?: ImageMemory): { memory: Uint8Array; globals: Record<string, number | string> } {
     const globals: Record<string, number | string> = {}
     const { resting } = this
     this.loaded.globals.forEach((name, i) => {
@@ -290,8 +291,9 @@ export class Instance {
               ? (value as number)
               : String(value)
     })
-    const memory = resting ? memoryOf(this.loaded.module, resting) : new Uint8Array(this.exports.memory.buffer).slice()
-    return { memory, globals }
+    if (resting) return { memory: memoryOf(this.loaded.module, resting), globals }
+    const bytes = new Uint8Array(this.exports.memory.buffer)
+    return { memory: copies ? copies.copy(bytes) : bytes.slice(), globals }
   }
 
   /** Puts an image in place of the state. @throws RangeError where it does not fit the module */

@@ -18,6 +18,7 @@ import {
   RECORD_SOURCE_OFFSET,
   RECORD_VALUE_BYTES,
 } from '../record/record.ts'
+import { ImageMemory } from '../ring/image-memory.ts'
 import { clockUs, type Run } from '../ring/ring.ts'
 import {
   BUSY_MS,
@@ -102,6 +103,8 @@ export class OperatorNode implements InstanceOwner {
   readonly inputs: Input[]
   readonly counters: Counters
   readonly instance: Instance
+  /** Of its state at barriers. */
+  private readonly copies = new ImageMemory()
   /** Whole budgets; the instance has a slice of them where there are trials. */
   private readonly limits: InstanceLimits
   /** Number of the last record that left. */
@@ -273,8 +276,9 @@ export class OperatorNode implements InstanceOwner {
     this.stage.publishControl(KIND_END, 0)
   }
 
-  image(): Image {
-    const { memory, globals } = this.instance.image()
+  /** @param copies for one that is stored and then released */
+  image(copies?: ImageMemory): Image {
+    const { memory, globals } = this.instance.image(copies)
     return {
       component: this.component,
       digest: this.spec.digest,
@@ -733,7 +737,7 @@ export class OperatorNode implements InstanceOwner {
     for (const input of this.inputs) if (!input.aligned && !input.ended) return
     for (const input of this.inputs) input.aligned = false
     const epoch = this.barrierEpoch
-    this.owner.barrierPassed(this, epoch, this.image())
+    this.owner.barrierPassed(this, epoch, this.image(this.copies))
     this.stage.publishControl(KIND_BARRIER, epoch)
   }
 

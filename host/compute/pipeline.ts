@@ -3,6 +3,7 @@
 
 import { SpqrError } from '../../schemas/errors.ts'
 import { KIND_BARRIER, KIND_END } from '../record/record.ts'
+import { movableBuffers } from '../ring/image-memory.ts'
 import { clockUs } from '../ring/ring.ts'
 import type { Slabs } from './counters.ts'
 import { deadLetterRecord } from './dead-letter.ts'
@@ -252,7 +253,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
   }
 
   private sendImage(epoch: number, image: Image): void {
-    this.context.toBridge({ type: 'image', pipeline: this.key, epoch, image }, [image.memory.buffer as ArrayBuffer])
+    this.context.toBridge({ type: 'image', pipeline: this.key, epoch, image }, movableBuffers([image.memory]))
   }
 
   /** Bounds what poison records leave behind while their emitter is slow. */

@@ -9,6 +9,7 @@ import type { ComputeToBridge, FromCompute, GraphSpec, ToCompute } from '../comp
 import { makeStatus, Status } from '../compute/status.ts'
 import { makeQuotaCells, QuotaCells } from '../quota/quota-cells.ts'
 import { Doorbell, DoorbellOwner, makeDoorbell } from '../ring/doorbell.ts'
+import { releaseImage } from '../ring/image-memory.ts'
 import type { FromProcess } from './check-message.ts'
 import { CounterReporter } from './counter-report.ts'
 import { demandsOf } from './demands.ts'
@@ -323,6 +324,7 @@ export class TenantLoop implements FrameSink, PumpOwner, InletOwner {
         const { memory, ...image } = message.image
         this.tell(message.pipeline)
         this.toHost({ ...message, image }, memory)
+        releaseImage(memory)
         break
       }
       case 'sunk':

@@ -62,7 +62,7 @@ export interface Snapshot {
   digest: string
   /** Values of the exported mutable globals by export name; i64 as decimal text. */
   globals: Record<string, number | string>
-  /** Linear memory, a multiple of 64 KiB; transferred. */
+  /** Linear memory, a multiple of 64 KiB; given away: transferred, or released (ring/image-memory.ts) when it is stored. */
   memory: Uint8Array
 }
 

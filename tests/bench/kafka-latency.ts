@@ -1,12 +1,13 @@
 // Latency of a pipeline on Kafka: 1,000 records a second, each stamped as it is appended, through json-filter, at least once, with
 // a checkpoint every second, to a reader that follows the output by kafkajs. Beside it the loop that one would write with kafkajs,
-// in a process of its own (kafkajs-loop.ts): writer, reader and broker are the same for both.
+// in a process of its own (kafkajs-loop.ts): writer, reader and broker are the same for both. And the pause of a checkpoint there.
 
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { type Consumer, Kafka, logLevel, type Producer } from 'kafkajs'
 import { KafkaTransport } from '../../host/transport/kafka/kafka-transport.ts'
 import { skipWithoutKafka, startKafka } from '../support/kafka.ts'
+import { pauses } from './pause.ts'
 import { isShort, percentile, type Row } from './row.ts'
 import { Server } from './server.ts'
 
@@ -69,7 +70,9 @@ export async function run(): Promise<Row[]> {
         note,
       }
     }
-    return [row('p50', 0.5, 10), row('p99', 0.99, 50)]
+    await server.stop()
+    const pausing = await pauses(['--kafka', kafka.brokers.join(',')], 'Kafka')
+    return [row('p50', 0.5, 10), row('p99', 0.99, 50), ...pausing]
   } finally {
     await server.stop()
     await producer.disconnect()

@@ -48,6 +48,42 @@ start('is the source’s from where there is no checkpoint', async () => {
   assert.equal(numbers(await client.recordsOnce('e-out', 5)), upTo(105, 100))
 })
 
+/** Counts each number modulo 1,000 at a place of its own in 4 MiB. */
+const LARGE = `import { Operator, Record, Emitter, register } from 'spqr'
+const counts = new StaticArray<u32>(1 << 20)
+class Large extends Operator {
+  process(record: Record, out: Emitter): void {
+    const n = <i32>record.json('n').f64
+    const place = n % 1000 * 1048
+    out.write('{"n":' + n.toString() + ',"count":' + counts[place].toString() + '}')
+    counts[place] += 1
+  }
+}
+register(new Large())
+`
+
+start('is a large state as the last of many checkpoints has it', async () => {
+  const { client } = product
+  await pushCounting(client, '2.0.0', LARGE)
+  await client.topics('large-in', 'large-out')
+  const document = counting('large', 'large-in', 'large-out', { checkpointEveryMs: 10 })
+  ;(document.components as { operator?: string }[])[1]!.operator = 'counting@2'
+  await client.ok('POST', '/v1/pipelines', document)
+  for (let fed = 0; fed < 4000; fed += 500) {
+    await client.feed('large-in', fed, 500)
+    await client.recordsOnce('large-out', fed + 500)
+    // From here on the state is another one, in memory of its own.
+    if (fed % 2000 !== 1500) continue
+    await client.ok('POST', '/v1/pipelines/large/stop')
+    await client.ok('POST', '/v1/pipelines/large/resume')
+  }
+  const records = await client.recordsOnce('large-out', 4000)
+  assert.equal(
+    records.map(({ value }) => (value as { count: number }).count),
+    upTo(4000).map((n) => Math.floor(n / 1000)),
+  )
+})
+
 start('of a restart is what it says, with the state of that place', async () => {
   const { client } = product
   await started('r')

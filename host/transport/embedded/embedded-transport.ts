@@ -3,6 +3,7 @@
 
 import type { MessagePort } from 'node:worker_threads'
 import { SpqrError } from '../../../schemas/errors.ts'
+import { movableBuffers, movableImage } from '../../ring/image-memory.ts'
 import { checkFrames } from '../check-frames.ts'
 import { PIECE_BYTES } from '../memory-pages.ts'
 import { checkTopicSpec, topicNameProblem } from '../topic-spec.ts'
@@ -148,15 +149,15 @@ export class EmbeddedTransport implements Transport {
       epoch,
       revision,
       meta: JSON.stringify(commit.meta ?? null),
-      snapshots: snapshots.map((snapshot) => ({ ...snapshot, memory: movable(snapshot.memory) })),
+      snapshots: snapshots.map((snapshot) => ({ ...snapshot, memory: movableImage(snapshot.memory) })),
       savepoint,
       transaction,
       patient: commit.patient ?? false,
       offsets: (commit.offsets ?? []).map((one) => ({ ...one, offset: Number(one.offset) })),
       keep: Math.max(1, commit.keep ?? KEEP_CHECKPOINTS),
     }
-    const transfer = new Set(body.snapshots.map((snapshot) => snapshot.memory.buffer as ArrayBuffer))
-    return this.#log.call('commit', { op: 'commit', commit: body }, [...transfer])
+    const transfer = movableBuffers(body.snapshots.map((snapshot) => snapshot.memory))
+    return this.#log.call('commit', { op: 'commit', commit: body }, transfer)
   }
 
   async abort(transaction: string): Promise<void> {
@@ -184,10 +185,4 @@ export class EmbeddedTransport implements Transport {
     this.#watchers.clear()
     await this.#log.stop()
   }
-}
-
-/** The same bytes in memory that can be moved: a snapshot is given away, but not what shares its buffer. */
-function movable(memory: Uint8Array): Uint8Array {
-  const whole = memory.byteLength === memory.buffer.byteLength && memory.buffer instanceof ArrayBuffer
-  return whole ? memory : new Uint8Array(memory)
 }

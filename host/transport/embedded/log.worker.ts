@@ -3,6 +3,7 @@
 
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { SpqrError } from '../../../schemas/errors.ts'
+import { releaseImage } from '../../ring/image-memory.ts'
 import { isFull, storageError } from './database.ts'
 import { Log, type Outcome, type Write } from './log.ts'
 import type {
@@ -213,6 +214,7 @@ function commitGroup(group: Waiting[]): Outcome[] {
 function settle(group: Waiting[], outcomes: Outcome[]): void {
   group.forEach(({ owner, id, body }, i) => {
     reply(owner, id, outcomes[i]!, body.op)
+    if (body.op === 'commit') for (const { memory } of body.commit.snapshots) releaseImage(memory)
   })
   for (const client of new Set(group.map((write) => write.owner))) flush(client)
 }

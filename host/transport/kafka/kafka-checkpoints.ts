@@ -4,9 +4,9 @@
 
 import { hash, randomBytes } from 'node:crypto'
 import { SpqrError } from '../../../schemas/errors.ts'
-import { RecordBuffer } from '../../record/record.ts'
+import { RECORD_HEADER_BYTES, RecordBuffer } from '../../record/record.ts'
 import { decodeState, encodeState, type KeptState } from '../checkpoint-state.ts'
-import { type ChunkRef, hashPages, loadPages, type PageTable, PIECE_BYTES, storePages } from '../memory-pages.ts'
+import { type ChunkRef, hashPages, loadPages, type PageTable, PIECE_BYTES } from '../memory-pages.ts'
 import { asBuffer, pack } from '../pack.ts'
 import { partitionOf } from '../partitioner.ts'
 import type { Checkpoint, CheckpointSummary, SlotCommit, SlotId, Snapshot } from '../transport.ts'
@@ -14,6 +14,7 @@ import { CheckpointIndex } from './checkpoint-index.ts'
 import { digestOf, encodeManifest, type Manifest, type PlaceRef, slotKey } from './checkpoint-manifest.ts'
 import { readValues, unpackValue } from './checkpoint-pages.ts'
 import type { Cluster } from './cluster.ts'
+import { PagePacker } from './page-packer.ts'
 import type { TopicPartition } from './request.ts'
 import type { TopicAdmin } from './topic-admin.ts'
 
@@ -65,6 +66,7 @@ export class KafkaCheckpoints {
   #keys = 0
   #partitions: Promise<number> | undefined
   #cleaning: Promise<unknown> = Promise.resolve()
+  readonly #packer = new PagePacker()
 
   /** @param append at least once, outside of any transaction */
   constructor(cluster: Cluster, admin: TopicAdmin, append: AppendTo) {
@@ -186,6 +188,7 @@ export class KafkaCheckpoints {
   async stop(): Promise<void> {
     await Promise.allSettled([...this.#queues.values()])
     await this.#cleaning.catch(() => {})
+    await this.#packer.stop()
   }
 
   async #write(slot: string, partition: number, checkpoint: NewCheckpoint, append: AppendTo): Promise<Stored> {
@@ -194,38 +197,30 @@ export class KafkaCheckpoints {
     const known = this.#tables.get(slot)
     // Another host may have written since: what it let go of must not be named again.
     const reused = known && known.key === before.at(-1)?.key ? known : undefined
-    const chunks: { ref: ChunkRef; key: string; value: Uint8Array }[] = []
     let bytes = 0
-    const writeChunk = (pieces: Buffer, count: number): ChunkRef => {
-      const value = packed(pieces)
-      bytes += value.length
-      // Its place is known when it is written.
-      const ref: ChunkRef = { id: -1, pieces: count, digest: hash('sha256', value) }
-      chunks.push({ ref, key: this.#key(slot), value })
-      return ref
-    }
     const tables: Tables = { key: this.#key(slot), byName: new Map(), places: new Map() }
     const state: KeptState = { meta: JSON.stringify(meta ?? null), snapshots: [] }
     for (const { component, instance, digest, globals, memory } of checkpoint.snapshots) {
       const name = tableName(component, instance)
-      const table = storePages(memory, reused?.byName.get(name), writeChunk)
+      const { table, values } = await this.#packer.pack(memory, reused?.byName.get(name))
+      const added = table.chunks.filter(({ id }) => id < 0)
+      for (const [i, value] of values.entries()) {
+        const place = await this.#writePage(partition, this.#key(slot), value, append)
+        bytes += value.length
+        added[i]!.id = place.offset
+        tables.places.set(place.offset, place)
+      }
+      for (const { id } of table.chunks) {
+        const place = reused?.places.get(id)
+        if (place) tables.places.set(id, place)
+      }
       tables.byName.set(name, table)
       state.snapshots.push({ component, instance, digest, globals, table })
-    }
-    const places = await this.#writePages(partition, chunks, append)
-    chunks.forEach(({ ref }, i) => {
-      ref.id = places[i]!.offset
-    })
-    for (const { table } of state.snapshots) {
-      for (const { id } of table.chunks) {
-        tables.places.set(id, places.find((one) => one.offset === id) ?? reused!.places.get(id)!)
-      }
     }
     const { codec, data } = pack(encodeState(state))
     bytes += data.length
     const isInline = data.length <= INLINE_BYTES_MAX
-    const stateChunk = { key: this.#key(slot), value: data }
-    const [statePlace] = isInline ? [] : await this.#writePages(partition, [stateChunk], append)
+    const statePlace = isInline ? undefined : await this.#writePage(partition, this.#key(slot), data, append)
     const manifest: Manifest = {
       slot,
       key: tables.key,
@@ -250,17 +245,10 @@ export class KafkaCheckpoints {
     return { manifest, renamed, tables }
   }
 
-  async #writePages(
-    partition: number,
-    chunks: readonly { key: string; value: Uint8Array }[],
-    append: AppendTo,
-  ): Promise<PlaceRef[]> {
-    return Promise.all(
-      chunks.map(async ({ key, value }) => {
-        const { frames, records } = framesOf([{ key, value }])
-        return { key, offset: await append({ topic: PAGES_TOPIC, partition }, frames, records) }
-      }),
-    )
+  /** One after the other, so that records get their turn between two. */
+  async #writePage(partition: number, key: string, value: Uint8Array, append: AppendTo): Promise<PlaceRef> {
+    const { frames, records } = framesOf([{ key, value }])
+    return { key, offset: await append({ topic: PAGES_TOPIC, partition }, frames, records) }
   }
 
   #prune(slot: string, partition: number, keep: number): void {
@@ -368,20 +356,16 @@ function chunkOf(values: Map<number, Uint8Array>, ref: ChunkRef): Uint8Array {
   return data
 }
 
-function packed(bytes: Uint8Array): Uint8Array {
-  const { codec, data } = pack(bytes)
-  const value = new Uint8Array(data.length + 1)
-  value[0] = codec
-  value.set(data, 1)
-  return value
-}
-
 function placesOf(manifest: Manifest): PlaceRef[] {
   return manifest.state ? [...manifest.chunks, manifest.state] : manifest.chunks
 }
 
 function framesOf(entries: readonly { key: string; value?: Uint8Array }[]): { frames: Uint8Array; records: number } {
-  const buffer = new RecordBuffer(1024)
+  const bytes = entries.reduce(
+    (sum, { key, value }) => sum + RECORD_HEADER_BYTES + key.length + (value?.length ?? 0) + 8,
+    0,
+  )
+  const buffer = new RecordBuffer(bytes)
   const timestamp = Date.now()
   for (const { key, value } of entries) buffer.add({ key: Buffer.from(key), value, timestamp })
   return { frames: buffer.bytes.subarray(0, buffer.length), records: buffer.records }

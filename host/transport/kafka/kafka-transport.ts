@@ -5,6 +5,7 @@ import type { ConnectionOptions } from 'node:tls'
 import type { SASLOptions } from 'kafkajs'
 import { SpqrError } from '../../../schemas/errors.ts'
 import type { RecordBuffer } from '../../record/record.ts'
+import { releaseImage } from '../../ring/image-memory.ts'
 import { checkFrames } from '../check-frames.ts'
 import { PIECE_BYTES } from '../memory-pages.ts'
 import type {
@@ -261,15 +262,19 @@ export class KafkaTransport implements Transport {
       const offsets = publications(commit.offsets ?? [])
       const checkpoint = { ...commit, createdAt: Date.now() }
       const { transaction } = commit
-      if (transaction !== undefined) return this.#commitTransaction(transaction, checkpoint, offsets)
-      // At least once: an offset that is published is covered by a checkpoint.
-      const summary = await this.#checkpoints.store(checkpoint, (place, frames, records) => {
-        return this.#writer(place).append(frames, records)
-      })
-      for (const { group, offsets: list, membership } of offsets) {
-        await publishOffsets(this.#cluster, group, list, membership)
+      try {
+        if (transaction !== undefined) return await this.#commitTransaction(transaction, checkpoint, offsets)
+        // At least once: an offset that is published is covered by a checkpoint.
+        const summary = await this.#checkpoints.store(checkpoint, (place, frames, records) => {
+          return this.#writer(place).append(frames, records)
+        })
+        for (const { group, offsets: list, membership } of offsets) {
+          await publishOffsets(this.#cluster, group, list, membership)
+        }
+        return summary
+      } finally {
+        for (const { memory } of commit.snapshots) releaseImage(memory)
       }
-      return summary
     })
   }
 
