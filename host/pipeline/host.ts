@@ -422,7 +422,7 @@ export class Host implements PipelineOwner {
 
   /** Ends what a run before this one still has open, before anybody looks at how far it came: else it could commit in between. */
   private async fence({ tenant, id, delivery }: Plan): Promise<void> {
-    if (delivery === 'exactly-once') await this.transport.abort(`${tenant}/${id}/1`)
+    if (delivery === 'exactly-once') await this.transport.fence?.({ tenant, pipeline: id, slot: 0 })
   }
 
   /** Whose state starts anew because the document replaced its operator since. */

@@ -211,6 +211,8 @@ export interface Transport {
   commit(commit: SlotCommit): Promise<CheckpointSummary>
   /** Drops what is staged under the id. */
   abort(transaction: string): Promise<void>
+  /** Ends what any other holder of the slot has staged, wherever it is; before anybody looks at how far it came. */
+  fence?(slot: SlotId): Promise<void>
 
   /** The named, or the newest, checkpoint that is whole. @throws SpqrError NOT_FOUND, INVALID_STATE (damaged, says which) */
   checkpoint(slot: SlotId, which?: { savepoint: string } | { epoch: number }): Promise<Checkpoint | undefined>

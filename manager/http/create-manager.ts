@@ -143,6 +143,8 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
   const app = new Hono<Env>()
   app.onError(
     onError((error, method, path) => {
+      // Said once where the host or the brokers went, not for each request that finds them away.
+      if (error.code === 'TRANSPORT_UNAVAILABLE') return
       log(`${method} ${path}: ${error.message}${error.code === 'INTERNAL' && error.stack ? `\n${error.stack}` : ''}`)
     }),
   )

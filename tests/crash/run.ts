@@ -1,12 +1,41 @@
-// `node dist/tests/crash/run.js [rounds] [seed]`: rounds of kill -9. The last line is `N passed, N failed`, a round each.
+// `node dist/tests/crash/run.js [--rounds N] [--seed N] [--on embedded|kafka]`: rounds of kill -9, on both transports unless one is
+// named. The last line is `N passed, N failed`, a round each.
 
+import { parseArgs } from 'node:util'
+import { kafkaMissing } from '../support/kafka.ts'
+import { kafkaRounds } from './kafka-rounds.ts'
 import { crashRounds } from './rounds.ts'
 
-const rounds = Number(process.argv[2] ?? 10)
-const seed = Number(process.argv[3] ?? Date.now() % 1_000_000)
-process.stdout.write(`${rounds} rounds of kill -9, seed ${seed}\n`)
-const { sent, repeated, problems } = await crashRounds(rounds, seed, (line) => process.stdout.write(`${line}\n`))
-for (const problem of problems) process.stdout.write(`${problem}\n`)
-process.stdout.write(`${sent} records; ${repeated} came twice under at-least-once\n`)
-process.stdout.write(problems.length === 0 ? `${rounds} passed, 0 failed\n` : `0 passed, ${rounds} failed\n`)
-process.exit(problems.length === 0 ? 0 : 1)
+const KAFKA_ROUNDS = 6
+const { values } = parseArgs({
+  options: { rounds: { type: 'string' }, seed: { type: 'string' }, on: { type: 'string' } },
+})
+const rounds = values.rounds === undefined ? undefined : Number(values.rounds)
+const seed = Number(values.seed ?? Date.now() % 1_000_000)
+const print = (line: string): void => void process.stdout.write(`${line}\n`)
+let passed = 0
+let failed = 0
+
+if (values.on !== 'kafka') await run('embedded', rounds ?? 10, crashRounds)
+if (values.on !== 'embedded') {
+  const why = process.env.KAFKA_BROKERS ? 'the brokers of KAFKA_BROKERS are not ours to end' : kafkaMissing()
+  if (why === undefined) await run('three brokers', rounds ?? KAFKA_ROUNDS, kafkaRounds)
+  else print(`SKIP rounds on three brokers: ${why}`)
+}
+print(`${passed} passed, ${failed} failed`)
+process.exit(failed === 0 ? 0 : 1)
+
+async function run(title: string, count: number, play: typeof crashRounds): Promise<void> {
+  print(`${count} rounds of kill -9, ${title}, seed ${seed}`)
+  const problems: string[] = []
+  try {
+    const outcome = await play(count, seed, print)
+    problems.push(...outcome.problems)
+    print(`${outcome.sent} records; ${outcome.repeated} came twice under at-least-once`)
+  } catch (error) {
+    problems.push(String((error as Error).stack))
+  }
+  for (const problem of problems) print(problem)
+  if (problems.length === 0) passed += count
+  else failed += count
+}

@@ -278,6 +278,10 @@ export class KafkaTransport implements Transport {
     })
   }
 
+  async fence(slot: SlotId): Promise<void> {
+    await this.#call('fence a slot', () => this.#transactions.fence(slot))
+  }
+
   async abort(transaction: string): Promise<void> {
     await this.#call('abort a transaction', () => this.#transactions.abort(transaction))
   }

@@ -3,6 +3,7 @@
 // Runs on: bridge.
 
 import { SpqrError } from '../../../schemas/errors.ts'
+import type { SlotId } from '../transport.ts'
 import { type Membership, putOut } from '../transport.ts'
 import { type Cluster, sleep } from './cluster.ts'
 import { FAULT, isFault, KafkaFault } from './kafka-fault.ts'
@@ -17,6 +18,7 @@ import {
   endTxnRequest,
   type GroupOffset,
   initProducerIdRequest,
+  type TransactionState,
   type Transactor,
   txnOffsetCommitRequest,
 } from './transaction-requests.ts'
@@ -178,23 +180,53 @@ export class SlotTransactions {
     this.#forget(name, transaction.transactionalId)
   }
 
-  /** Drops what was written under the name; of a slot that this thread has not had yet: fences who had it. */
+  /** Drops what was written under the name; what this thread has not open: fences who has. */
   async abort(name: string): Promise<void> {
     const names = transactionNames(name)
     const open = this.#open.get(name)
     if (!open) {
-      if (names.slot.length > 1) await Promise.all(names.slot.map((id) => this.#hold(id)))
+      if (names.slot.length === 1 || this.#busy.has(names.own)) return
+      // Whoever had the slot meanwhile has fenced the identity that this thread had.
+      this.#held.delete(names.own)
+      await Promise.all(names.slot.map((id) => this.#hold(id)))
       return
     }
     const transaction = await open.catch(() => undefined)
     try {
       if (transaction && !transaction.doomed) await this.#end(transaction, false)
-      // A new identity ends what the old one left open.
-      else this.#held.delete(names.own)
     } catch {
-      this.#held.delete(names.own)
+      // A new identity ends what the old one left open.
     } finally {
+      // Whoever has the slot next fences this identity too.
+      this.#held.delete(names.own)
       this.#forget(name, names.own)
+    }
+  }
+
+  /**
+   * Ends what anybody has open of a slot, in the order in which it was begun: readers are told of aborted transactions by their
+   * ends, and kafkajs 2 takes that for the order of their beginnings and shows records that it should not (docs/delivery.md).
+   */
+  async fence({ tenant, pipeline, slot }: SlotId): Promise<void> {
+    const ids = transactionNames(`${tenant}/${pipeline}/${slot}/1`).slot
+    const found = await Promise.all(ids.map(async (id) => ({ id, begunAt: await this.#begunAt(id) })))
+    for (const { id } of found.sort((a, b) => a.begunAt - b.begunAt)) {
+      // Anew each time, and for whoever writes next to fence in turn.
+      this.#held.delete(id)
+      await this.#hold(id)
+      this.#held.delete(id)
+    }
+  }
+
+  /** ms since 1970; less than 0 where nothing is open, or the broker cannot tell. */
+  async #begunAt(id: string): Promise<number> {
+    try {
+      const action = `look at the transaction "${id}"`
+      const request = describeTransactionRequest(id)
+      const ask = (): Promise<TransactionState> => this.#cluster.sendToCoordinator('transaction', id, request)
+      return (await this.#cluster.attempt(action, ask)).begunAt
+    } catch {
+      return -1
     }
   }
 
@@ -268,7 +300,7 @@ export class SlotTransactions {
     for (let waitMs = 1; Date.now() < until; waitMs = Math.min(waitMs * 2, 50)) {
       try {
         const request = describeTransactionRequest(transactionalId)
-        const state = await this.#cluster.sendToCoordinator('transaction', transactionalId, request)
+        const { state } = await this.#cluster.sendToCoordinator('transaction', transactionalId, request)
         if (!state.startsWith('Prepare')) return
       } catch (thrown) {
         // A broker that cannot tell is not asked again; it holds in any case.

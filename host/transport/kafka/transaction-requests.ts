@@ -256,8 +256,14 @@ export function stableOffsetsRequest(
   }
 }
 
-/** @returns `Empty`, `Ongoing`, `PrepareCommit`, `CompleteCommit` … */
-export function describeTransactionRequest(transactionalId: string): KafkaRequest<string> {
+export interface TransactionState {
+  /** `Empty`, `Ongoing`, `PrepareCommit`, `CompleteCommit` … */
+  state: string
+  /** ms since 1970; -1: nothing is open. */
+  begunAt: number
+}
+
+export function describeTransactionRequest(transactionalId: string): KafkaRequest<TransactionState> {
   const out = new WireWriter()
   // The version is a flexible one: its header ends with tagged fields, which a header of the older form has not.
   out.unsignedVarint(0).unsignedVarint(2).compactString(transactionalId).unsignedVarint(0)
@@ -274,7 +280,7 @@ export function describeTransactionRequest(transactionalId: string): KafkaReques
         from.compactString()
         const state = from.compactString()
         from.i32()
-        from.i64()
+        const begunAt = from.i64()
         from.i64()
         from.i16()
         from.compactArray(() => {
@@ -283,9 +289,9 @@ export function describeTransactionRequest(transactionalId: string): KafkaReques
           from.tags()
         })
         from.tags()
-        return state
+        return { state, begunAt }
       })
-      return states[0] ?? ''
+      return states[0] ?? { state: '', begunAt: -1 }
     },
   }
 }
