@@ -28,7 +28,7 @@ export async function evacuate(
     const { tenant, id } = entry
     if (hosts.placeOf(tenant, id) !== host.id) continue
     await serial.run(keyOf(tenant, id), async () => {
-      if (!host.isAway) await host.json('POST', `${pipelinePath(tenant, id)}/release`)
+      if (!host.isAway) await release(host, `${pipelinePath(tenant, id)}/release`)
       const [next = host] = [...others].sort((a, b) => hosts.count(a.id) - hosts.count(b.id))
       hosts.place(tenant, id, next)
       entry.placed = false
@@ -36,4 +36,13 @@ export async function evacuate(
   }
   registrar?.remove(host.id)
   for (const other of others) await reconcile.run(other)
+}
+
+/** @throws SpqrError, but not where the host turns out to be gone */
+async function release(host: HostClient, path: string): Promise<void> {
+  try {
+    await host.json('POST', path)
+  } catch (error) {
+    if (!host.isAway) throw error
+  }
 }
