@@ -72,6 +72,9 @@ class Rounds {
   readonly #reader: KafkaReader
   readonly #flags: string[]
   readonly #acknowledged = new Set<number>()
+  #lastAcknowledged = 0
+  /** What was counted of a topic so far, and up to which of its records. */
+  readonly #distinct = new Map<string, { seen: Set<unknown>; upTo: number }>()
   #next = 0
 
   constructor(kafka: TestKafka, cluster: Cluster, random: (n: number) => number) {
@@ -135,6 +138,7 @@ class Rounds {
       try {
         await this.#cluster.client.feed(INPUT, from, count, numberAt)
         for (let n = from; n < from + count; n++) this.#acknowledged.add(numberAt(n).n)
+        this.#lastAcknowledged = numberAt(from + count - 1).n
       } catch {
         // It may be there or not.
         isLast = false
@@ -144,20 +148,23 @@ class Rounds {
   }
 
   async #judge(): Promise<void> {
-    const last = Math.max(...[...this.#acknowledged].map((n) => (n < 0 ? -n - 1 : n)))
-    const wanted = numberAt(last).n
-    const numbers = (): number[] => (this.#reader.values(INPUT) as Numbered[]).map(({ n }) => n)
+    const wanted = this.#lastAcknowledged
+    const end = (): number | undefined => (this.#reader.values(INPUT).at(-1) as Numbered | undefined)?.n
     await this.#reader.readUntil(
-      () => (this.#reader.values(INPUT).at(-1) as Numbered | undefined)?.n === wanted,
-      () => `the input ends with ${numbers().at(-1)}, not ${wanted}`,
+      () => end() === wanted,
+      () => `the input ends with ${end()}, not ${wanted}`,
     )
-    const input = numbers()
+    const input = (this.#reader.values(INPUT) as Numbered[]).map(({ n }) => n)
     this.#checkInput(input)
     const good = input.filter((n) => n >= 0)
     const poison = input.flatMap((n, i) => (n < 0 ? [i] : []))
     const outputs = PIPELINES.flatMap(({ id, output }) => [
-      { topic: output, count: () => new Set(this.#counted(output).map(({ n }) => n)).size, wanted: good.length },
-      { topic: `${id}.dead-letters`, count: () => this.#letters(id).size, wanted: poison.length },
+      { topic: output, count: () => this.#count(output, (value) => (value as Counted).n), wanted: good.length },
+      {
+        topic: `${id}.dead-letters`,
+        count: () => this.#count(`${id}.dead-letters`, (value) => (value as Letter).source.offset),
+        wanted: poison.length,
+      },
     ])
     await this.#reader
       .readUntil(
@@ -182,9 +189,13 @@ class Rounds {
     return this.#reader.values(topic) as Counted[]
   }
 
-  /** Offsets in the input that letters speak of. */
-  #letters(id: string): Set<string> {
-    return new Set((this.#reader.values(`${id}.dead-letters`) as Letter[]).map(({ source }) => source.offset))
+  /** How many different records a topic has, by what each is known by. */
+  #count(topic: string, nameOf: (value: unknown) => unknown): number {
+    const values = this.#reader.values(topic)
+    const counted = this.#distinct.get(topic) ?? { seen: new Set(), upTo: 0 }
+    this.#distinct.set(topic, counted)
+    for (; counted.upTo < values.length; counted.upTo++) counted.seen.add(nameOf(values[counted.upTo]))
+    return counted.seen.size
   }
 
   /** What was acknowledged is there, and nothing is there twice. */
