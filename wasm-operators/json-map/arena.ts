@@ -21,21 +21,24 @@ export function resetArena(): void {
 /** So many bytes, not cleared, with SLACK behind them; a multiple of 8 as address. // hot */
 export function take(bytes: usize): usize {
   const size = (bytes + SLACK + 7) & ~7
-  while (at + size > end) nextBlock(size)
+  if (at + size > end) nextBlock(size)
   const taken = at
   at += size
   return taken
 }
 
+/** The next one with so much room. */
 function nextBlock(size: usize): void {
-  block++
-  if (block == blocks.length) {
-    const made = max(size, BLOCK_BYTES)
-    blocks.push(heap.alloc(made))
-    sizes.push(made)
-  }
-  at = blocks[block]
-  end = at + sizes[block]
+  do {
+    block++
+    if (block == blocks.length) {
+      const made = max(size, BLOCK_BYTES)
+      blocks.push(heap.alloc(made))
+      sizes.push(made)
+    }
+    at = blocks[block]
+    end = at + sizes[block]
+  } while (at + size > end)
 }
 
 /** A copy of what was written, which stays when the writer is used again. */

@@ -117,9 +117,10 @@ export function find(root: Item, path: Place[]): Item | null {
 }
 
 /** The field of this name, of duplicates the last. */
+@inline
 export function fieldOf(item: Item, name: Constant): Item | null {
   if (item.kind != KIND_OBJECT) return null
-  unfold(item)
+  if (!item.unfolded) unfold(item)
   let found: Item | null = null
   let child = item.first
   while (child) {
@@ -140,11 +141,16 @@ function elementOf(item: Item, index: u32): Item | null {
   return null
 }
 
+@inline
 function isNamed(item: Item, name: Constant): bool {
+  const bytes = item.nameBytes - 2
+  if (bytes == name.bytes && sameBytes(item.name + 1, name.pointer, bytes)) return true
+  return item.escaped && bytes >= name.bytes && isNamedWithEscapes(item, name)
+}
+
+function isNamedWithEscapes(item: Item, name: Constant): bool {
   const start = item.name + 1
   const bytes = item.nameBytes - 2
-  if (bytes == name.bytes && sameBytes(start, name.pointer, bytes)) return true
-  if (bytes < name.bytes || !item.escaped) return false
   scratch.clear()
   decodeString(start, start + bytes, scratch)
   scratch.room(1)

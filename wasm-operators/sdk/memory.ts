@@ -19,8 +19,16 @@ export function copyBytes(to: usize, from: usize, bytes: usize): void {
   for (let i: usize = 0; i < bytes; i += 16) v128.store(to + i, v128.load(from + i))
 }
 
-/** Both runs hold the same bytes. Up to 15 bytes behind both ends are read. // hot */
+/** Both runs hold the same bytes. Up to 16 bytes behind both ends are read. // hot */
+@inline
 export function sameBytes(a: usize, b: usize, bytes: usize): bool {
+  // Most are short: without a call.
+  if (bytes > 16) return sameLongBytes(a, b, bytes)
+  const same = i8x16.bitmask(i8x16.eq(v128.load(a), v128.load(b)))
+  return (same | (-1 << (bytes as i32))) == -1
+}
+
+function sameLongBytes(a: usize, b: usize, bytes: usize): bool {
   let i: usize = 0
   for (; i + 16 <= bytes; i += 16) {
     if (i8x16.bitmask(i8x16.eq(v128.load(a + i), v128.load(b + i))) != 0xffff) return false

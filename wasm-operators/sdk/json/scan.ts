@@ -50,7 +50,15 @@ export function stops(v: v128): i32 {
 }
 
 /** From behind the opening quote to behind the closing one. // hot */
+@inline
 export function skipString(at: usize): usize {
+  // Most are short and plain: without a call.
+  const mask = stops(v128.load(at))
+  const end = at + ctz(mask)
+  return mask != 0 && load<u8>(end) == 0x22 ? end + 1 : skipLongString(at)
+}
+
+function skipLongString(at: usize): usize {
   while (true) {
     const mask = stops(v128.load(at))
     if (mask == 0) {
@@ -87,12 +95,23 @@ function isHex(c: u32): bool {
 /** Behind a run of digits; the same position where there is none. // hot */
 @inline
 function skipDigits(at: usize): usize {
+  const other = othersIn(at)
+  return other ? at + ctz(other) : skipManyDigits(at + 16)
+}
+
+function skipManyDigits(at: usize): usize {
   while (true) {
-    const v = i8x16.sub(v128.load(at), i8x16.splat(0x30))
-    const other = i8x16.bitmask(i8x16.eq(i8x16.min_u(v, i8x16.splat(9)), v)) ^ 0xffff
+    const other = othersIn(at)
     if (other) return at + ctz(other)
     at += 16
   }
+}
+
+/** Bits of the bytes of 16 that are no digits. */
+@inline
+function othersIn(at: usize): i32 {
+  const v = i8x16.sub(v128.load(at), i8x16.splat(0x30))
+  return i8x16.bitmask(i8x16.eq(i8x16.min_u(v, i8x16.splat(9)), v)) ^ 0xffff
 }
 
 /** // hot */
