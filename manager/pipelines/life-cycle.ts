@@ -7,6 +7,7 @@ import { type HostClient, type Placed, pipelinePath } from '../hosts/host-client
 import type { PipelineRow, Wanted } from '../store/pipelines-table.ts'
 import { entryOf, type PipelineContext, rowOf } from './pipeline-context.ts'
 import { keyOf, type PipelineEntry } from './pipeline-index.ts'
+import { askHost } from './state.ts'
 
 /** @throws SpqrError NOT_FOUND, INVALID_STATE */
 export function pausePipeline(context: PipelineContext, tenant: string, id: string): Promise<PipelineEntry> {
@@ -36,7 +37,11 @@ export function resumePipeline(context: PipelineContext, tenant: string, id: str
 export function stopPipeline(context: PipelineContext, tenant: string, id: string): Promise<PipelineEntry> {
   return inTurn(context, tenant, id, async (entry, host) => {
     if (entry.wanted === 'stopped') return
-    if (!entry.failure) await host.json('POST', `${pipelinePath(tenant, id)}/stop`)
+    if (!entry.failure) {
+      await host.json('POST', `${pipelinePath(tenant, id)}/stop`)
+      // What is through, perhaps only just now, stays so: a stopped one could be resumed.
+      if ((await askHost(context, entry))?.state === 'completed') return
+    }
     entry.failure = undefined
     setWanted(context, entry, 'stopped')
   })

@@ -320,4 +320,17 @@ test('problems of a fork stand where the request has them', async ({ m }) => {
   assert.equal(await fork([{ id: 'f' }, { id: 'd' }, { id: 'f' }]), [422, ['/components/2/id']])
 })
 
+test('what is completed stays so when it is stopped', async ({ m }) => {
+  const components = [
+    { id: 'in', source: 'generator', settings: { template: { n: { $seq: 0 } }, count: 3, seed: 1 } },
+    { id: 'd', emitter: 'discard', from: 'in' },
+  ]
+  await m.ask('POST', '/v1/pipelines', { id: 'p', components })
+  await m.state('p', 'completed')
+  const stopped = await m.ask('POST', '/v1/pipelines/p/stop')
+  assert.equal([stopped.status, stopped.body.state], [200, 'completed'])
+  assert.is((await m.ask('GET', '/v1/pipelines/p')).body.state, 'completed')
+  assert.is((await m.ask('POST', '/v1/pipelines/p/restart', { from: 'earliest' })).status, 200)
+})
+
 test.run()

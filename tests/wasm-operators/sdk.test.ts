@@ -235,6 +235,18 @@ abi('reads JSON by path; what is not JSON is the fault INVALID_RECORD at its own
   assert.ok(guest.values('{"n":1}') > 0)
 })
 
+abi('whole numbers of 64 bits are exact, larger ones the nearest', () => {
+  const guest = guestIn('json')
+  const exact = ['1234567890123456789', '-1234567890123456789', '9223372036854775807', '-9223372036854775808']
+  const beyond = ['9223372036854775808', '-9999999999999999999', '18446744073709551616', '1e30']
+  guest.values(...[...exact, ...beyond].map((n) => `{"n":${n}}`))
+  const [most, least] = exact.slice(2)
+  assert.equal(
+    guest.texts().map((text) => text.split(' ')[0]),
+    [...exact, most, least, most, most],
+  )
+})
+
 abi('collects garbage between records', () => {
   const guest = guestIn('garbage')
   const records = Array.from({ length: 500 }, () => ({ value: bytesOf('x'), timestamp: 0 }))

@@ -46,21 +46,23 @@ export class JsonValue {
     return this.kind == KIND_NUMBER ? slotNumber(this.slot) : NaN
   }
 
-  /** The number without its fraction, exact for whole numbers of 64 bits; 0 where it is none. */
+  /** The number without its fraction, exact for whole numbers of 64 bits, the nearest of them beyond; 0 where it is none. */
   get i64(): i64 {
     if (this.kind != KIND_NUMBER) return 0
     let at = this.slot.start
     const end = this.slot.end
     const negative = load<u8>(at) == 0x2d
     if (negative) at++
-    let value: i64 = 0
-    if (end - at > 18) return slotNumber(this.slot) as i64
+    // 19 digits fit into 64 bits without a sign.
+    if (end - at > 19) return slotNumber(this.slot) as i64
+    let value: u64 = 0
     for (; at < end; at++) {
       const digit = (load<u8>(at) as u32) - 0x30
       if (digit > 9) return slotNumber(this.slot) as i64
       value = value * 10 + digit
     }
-    return negative ? -value : value
+    if (value > (i64.MAX_VALUE as u64)) return negative ? i64.MIN_VALUE : i64.MAX_VALUE
+    return negative ? -(value as i64) : (value as i64)
   }
 
   /** The string; '' where it is none. */
