@@ -37,6 +37,8 @@ export interface HostOptions {
   onTransport?: (state: string, detail: string) => void
   /** Threads that run operators; 2 unless there are more cores. */
   computeWorkers?: number
+  /** Who asks for a savepoint or a fork waits so long for an emitter that does not deliver; 20,000. */
+  checkpointMsMax?: number
 }
 
 export interface PutResult {
@@ -57,6 +59,7 @@ const STOP_MS_MAX = 8000
 /** Two crashes of a worker within this time, at work for the same pipeline, are that pipeline's. */
 const CRASHES_APART_MS = 60_000
 /** States in which a pipeline has something on the workers. */
+const CHECKPOINT_MS_MAX = 20_000
 const RUNS: ReadonlySet<PipelineState> = new Set(['running', 'paused', 'draining'])
 /** Waits between attempts to start again what runs nowhere. */
 const AGAIN_MS_MIN = 200
@@ -72,6 +75,7 @@ export class Host implements PipelineOwner {
   readonly tenants = new Tenants()
   private readonly topicRoom: TopicRoom
   readonly readers: Readers
+  readonly checkpointMsMax: number
   /** Rejects when the host cannot go on: its log thread died, or another cannot start. */
   readonly closed: Promise<void>
   private readonly log: EmbeddedLog | undefined
@@ -112,6 +116,7 @@ export class Host implements PipelineOwner {
     ])
     this.closed.catch(() => undefined)
     this.permissions = options.permissions
+    this.checkpointMsMax = options.checkpointMsMax ?? CHECKPOINT_MS_MAX
     this.transport = transport
     const computeWorkers = options.computeWorkers ?? Math.max(2, availableParallelism() - 1)
     this.load = new Array<number>(computeWorkers).fill(0)

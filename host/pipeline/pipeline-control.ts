@@ -35,6 +35,8 @@ export interface StartTimings {
 export interface PipelineOwner {
   readonly workers: Workers
   readonly transport: Transport
+  /** Who asks for a checkpoint waits so long for what was taken in to be delivered. */
+  readonly checkpointMsMax: number
   /** The state is another one. */
   changed(pipeline: PipelineControl): void
   /** Something about it went wrong, to be shown in its events. */
@@ -247,11 +249,25 @@ export class PipelineControl {
     await this.owner.workers.bridge.ask({ type: 'drain', pipeline: this.key })
   }
 
+  /** @throws SpqrError INVALID_STATE, also where an emitter does not deliver in time: what is behind it may be a stop */
   async takeCheckpoint(savepoint?: string): Promise<CheckpointSummary> {
-    if (!this.live)
-      throw new SpqrError('INVALID_STATE', `Pipeline "${this.plan.id}" is ${this.state}: it has no state to keep`)
-    const answer = await this.owner.workers.bridge.ask({ type: 'checkpoint', pipeline: this.key, savepoint })
-    return (answer as { result?: unknown }).result as CheckpointSummary
+    const { id } = this.plan
+    if (!this.live) throw new SpqrError('INVALID_STATE', `Pipeline "${id}" is ${this.state}: it has no state to keep`)
+    const { workers, checkpointMsMax } = this.owner
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, failed) => {
+      const message = `Cannot keep the state of pipeline "${id}" now: an emitter has not delivered within ${checkpointMsMax / 1000} s; its events say why. Try again.`
+      timer = setTimeout(() => failed(new SpqrError('INVALID_STATE', message, { retriable: true })), checkpointMsMax)
+    })
+    const taken = workers.bridge.ask({ type: 'checkpoint', pipeline: this.key, savepoint })
+    try {
+      const answer = await Promise.race([taken, late])
+      return (answer as { result?: unknown }).result as CheckpointSummary
+    } finally {
+      clearTimeout(timer)
+      // It may come to its end when nobody waits for it any more.
+      taken.catch(() => undefined)
+    }
   }
 
   checkpointed(summary: CheckpointSummary): void {

@@ -2,7 +2,7 @@
 
 import { createHostApp } from '../../host/http/app.ts'
 import { Permissions } from '../../host/permissions/permissions.ts'
-import { Host } from '../../host/pipeline/host.ts'
+import { Host, type HostOptions } from '../../host/pipeline/host.ts'
 import type { Plan, PlanComponent, PlanEmitter, PlanOperator, PlanSource } from '../../schemas/plan.ts'
 import { testFolder, until } from './bridge-driver.ts'
 import { PROBE_PORTS, probeWasm } from './probe-operator.ts'
@@ -58,8 +58,13 @@ export class TestHost {
   readonly digest: string
   private readonly app: ReturnType<typeof createHostApp>
 
-  static async start(folder = testFolder(), flags: string[] = ['--allow-read', '--allow-write']): Promise<TestHost> {
-    const host = await Host.start({ dataDir: folder.path, permissions: Permissions.parse(flags), computeWorkers: 2 })
+  static async start(
+    folder = testFolder(),
+    flags: string[] = ['--allow-read', '--allow-write'],
+    more: Partial<HostOptions> = {},
+  ): Promise<TestHost> {
+    const permissions = Permissions.parse(flags)
+    const host = await Host.start({ dataDir: folder.path, permissions, computeWorkers: 2, ...more })
     const app = createHostApp(host)
     const { report } = await host.modules.put(await probeWasm())
     return new TestHost(host, folder, report.digest, app)

@@ -1,6 +1,8 @@
 // A host with its real threads, through its HTTP app: the life of pipelines, and what survives what.
 
 import { writeFileSync } from 'node:fs'
+import { createServer, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -117,6 +119,40 @@ cycle('changes and checkpoints at once: no checkpoint waits for ever', async () 
   const savepoint = await t.ok('POST', '/pipelines/default/p/savepoints', { name: 's' })
   assert.is(savepoint.name, 's')
   assert.is((await t.readAtLeast('o', 120)).length, 120)
+})
+
+cycle('an emitter that cannot deliver holds up a savepoint for so long, and nothing else', async () => {
+  const held: ServerResponse[] = []
+  let isHolding = true
+  const receiver = createServer((request, response) => {
+    request.resume()
+    if (isHolding) held.push(response)
+    else response.end()
+  })
+  await new Promise<void>((done) => receiver.listen(0, '127.0.0.1', done))
+  const { port } = receiver.address() as AddressInfo
+  const other = await TestHost.start(undefined, [`--allow-net=127.0.0.1:${port}`], { checkpointMsMax: 200 })
+  try {
+    const posting = emitter('out', 'http', ['in'], { url: `http://127.0.0.1:${port}/`, timeoutMs: 600_000 })
+    await other.create(other.plan('p', [source('in', 'http'), posting]))
+    await other.ingest('p', ['a'])
+    await until(() => held.length > 0, 'the post that is not answered')
+    const late = await other.ask('POST', '/pipelines/default/p/savepoints', { name: 's' })
+    assert.equal([late.status, late.body.code], [409, 'INVALID_STATE'])
+    await other.ok('POST', '/pipelines/default/p/pause')
+    assert.is(await other.state('p'), 'paused')
+    await other.ok('POST', '/pipelines/default/p/resume')
+    isHolding = false
+    for (const response of held) response.end()
+    await other.ingest('p', ['b'])
+    const kept = async (): Promise<boolean> =>
+      (await other.ask('POST', '/pipelines/default/p/savepoints', { name: 's' })).status === 201
+    await until(kept, 'the savepoint, once it delivers')
+  } finally {
+    await other.remove()
+    receiver.closeAllConnections()
+    receiver.close()
+  }
 })
 
 cycle('delete with drain delivers all that was accepted', async () => {
