@@ -113,6 +113,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
    * @throws SpqrError: nothing has changed
    */
   change(graph: GraphSpec, keepState: boolean): ChangeResult[] {
+    this.refuseRevival(graph)
     // What the instances have emitted was made by what they are now.
     for (const split of this.splits.values()) split.merger.drain()
     this.makeSplits(graph, [])
@@ -385,6 +386,25 @@ export class Pipeline implements NodeOwner, SinkOwner {
       this.detach(split.splitter.inputs)
       this.detach(split.merger.inputs)
       this.splits.delete(component)
+    }
+  }
+
+  /** @throws SpqrError INVALID_STATE where what has ended, and has said so to all behind it, would get records again */
+  private refuseRevival(graph: GraphSpec): void {
+    const hasEnded = (from: string): boolean => {
+      const source = graph.sources.find((s) => s.component === from)
+      if (source && this.sources.get(from)?.channelNumber !== source.channel) return false
+      return this.outputOf(from)?.ended ?? false
+    }
+    // Another kind of emitter under the same id begins anew.
+    const stays = graph.emitters.filter(({ component, channel }) => this.sinks.get(component)?.spec.channel === channel)
+    for (const spec of [...graph.operators, ...stays]) {
+      const present = this.nodes.get(spec.component) ?? this.sinks.get(spec.component)
+      if (!present || present.inputs.length === 0 || !present.inputs.every((input) => input.ended)) continue
+      const edge = spec.edges.find(({ from }) => !hasEnded(from))
+      if (!edge) continue
+      const why = 'it has ended with its sources; give it another id, or restart the pipeline'
+      throw new SpqrError('INVALID_STATE', `Cannot give "${spec.component}" records of "${edge.from}": ${why}`)
     }
   }
 

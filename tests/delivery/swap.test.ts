@@ -1,5 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { until } from '../support/client.ts'
 import { Product } from '../support/delivery.ts'
 
 const swap = suite('a source replaced by one of another type under the same id')
@@ -45,5 +46,38 @@ for (const how of ['running', 'paused', 'stopped']) {
     assert.equal(await values(id, 6), [...numbers, { h: 1 }, ...made])
   })
 }
+
+swap('what has ended is not given records again: that is said, and what runs goes on', async () => {
+  const id = 'ended'
+  await client.topics(id)
+  const of = (from: string | string[]): object => ({
+    id,
+    checkpointEveryMs: 20,
+    components: [
+      { id: 'once', ...generator },
+      { id: 'in', ...http },
+      { id: 'f', operator: 'json-filter', from, settings: { where: [] } },
+      { id: 'out', emitter: 'topic', from: 'f', settings: { topic: id } },
+      { id: 'rest', emitter: 'discard', from: 'in' },
+    ],
+  })
+  const send = (): Promise<unknown> =>
+    client.ok('POST', `/v1/pipelines/${id}/ingest/in`, '{"h":1}\n', 'application/x-ndjson')
+  const rest = async (): Promise<number> =>
+    (await client.ok('GET', `/v1/pipelines/${id}/stats`)).components.rest.recordsIn as number
+  await client.ok('POST', '/v1/pipelines', of('once'))
+  // The end comes behind the last record; until it is there a change is taken.
+  const refused = await until(async () => {
+    await client.recordsOnce(id, 2)
+    const answer = await client.ask('PUT', `/v1/pipelines/${id}`, of(['once', 'in']))
+    if (answer.status === 409) return answer
+    await client.ok('PUT', `/v1/pipelines/${id}`, of('once'))
+    return undefined
+  })
+  assert.match(refused.body.detail, /Cannot give "f" records of "in": it has ended/)
+  await send()
+  await until(async () => ((await rest()) === 1 ? true : undefined))
+  assert.is((await client.ok('GET', `/v1/pipelines/${id}`)).state, 'running')
+})
 
 swap.run()
