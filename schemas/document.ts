@@ -76,9 +76,22 @@ const whenRecords = closedObject({ records: integer(1, 1_000_000_000) })
 const whenTime = closedObject({ everyMs: integer(1, 86_400_000) })
 const whenOperator = closedObject({ operator: v.literal(true) })
 
+/** What is none of them: says so, where neither of them could. */
+const whenNothing = v.pipe(
+  closedObject({
+    records: v.optional(v.unknown()),
+    everyMs: v.optional(v.unknown()),
+    operator: v.optional(v.unknown()),
+  }),
+  v.check(() => false, 'needs exactly one of "records", "everyMs" and "operator"'),
+) as unknown as typeof whenTime
+
 export const emitWhenSchema = oneOf([whenRecords, whenTime, whenOperator], (input) => {
-  if (isObject(input) && Object.hasOwn(input, 'records')) return whenRecords
-  return isObject(input) && Object.hasOwn(input, 'operator') ? whenOperator : whenTime
+  if (!isObject(input)) return whenTime
+  const [form, ...more] = ['records', 'everyMs', 'operator'].filter((name) => Object.hasOwn(input, name))
+  if (form === undefined || more.length > 0) return whenNothing
+  if (form === 'records') return whenRecords
+  return form === 'operator' ? whenOperator : whenTime
 })
 
 const errorAction = v.picklist(['dead-letter', 'skip', 'stop'])
