@@ -29,12 +29,25 @@ const SETPRIV = '/usr/bin/setpriv'
 export interface TestKafka {
   /** `host:port` of every broker. */
   readonly brokers: string[]
+  /** Of brokers that were started with it: where they ask for TLS and a name, and what is good there. */
+  readonly secured?: Secured
   /** Ends one broker, by its place in `brokers`, as a power cut does. Only of brokers of our own. */
   kill(broker: number): Promise<void>
   /** Starts one again that was killed. */
   restart(broker: number): Promise<void>
   stop(): Promise<void>
 }
+
+export interface Secured {
+  /** `host:port` of every broker. */
+  brokers: string[]
+  /** PEM of the certificate that signed theirs. */
+  ca: string
+  username: string
+  password: string
+}
+
+const SASL_MECHANISMS = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512']
 
 /** @returns why no Kafka can be had; undefined: one can */
 export function kafkaMissing(): string | undefined {
@@ -85,8 +98,17 @@ export async function startKafka(count = 1, isBench = false): Promise<TestKafka>
   }
 }
 
+/** One broker of our own that also listens with TLS and SASL. @throws Error where there is no openssl */
+export async function startSecuredKafka(): Promise<TestKafka & { secured: Secured }> {
+  const cluster = new BrokerProcesses(1, false)
+  cluster.secure()
+  await cluster.start()
+  return cluster as TestKafka & { secured: Secured }
+}
+
 class BrokerProcesses implements TestKafka {
   brokers: string[] = []
+  secured: Secured | undefined
   readonly #count: number
   readonly #isBench: boolean
   readonly #data = mkdtempSync(join(tmpdir(), 'spqr-kafka-'))
@@ -101,10 +123,26 @@ class BrokerProcesses implements TestKafka {
     this.#isBench = isBench
   }
 
+  /** Makes certificates: it will also listen with TLS and SASL. */
+  secure(): void {
+    const password = randomBytes(12).toString('hex')
+    const [key, ca, store] = ['key.pem', 'ca.pem', 'store.p12'].map((name) => join(this.#data, name)) as [
+      string,
+      string,
+      string,
+    ]
+    const openssl = (args: string[]): Buffer => execFileSync('openssl', args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const names = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1']
+    openssl(['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-keyout', key, '-out', ca, ...names])
+    openssl(['pkcs12', '-export', '-inkey', key, '-in', ca, '-out', store, '-passout', `pass:${password}`])
+    this.secured = { brokers: [], ca: readFileSync(ca, 'utf8'), username: 'spqr', password }
+  }
+
   async start(): Promise<void> {
     process.once('exit', this.#endAll)
-    const ports = await freePorts(this.#count * 2)
+    const ports = await freePorts(this.#count * 3)
     this.brokers = ports.slice(0, this.#count).map((port) => `127.0.0.1:${port}`)
+    if (this.secured) this.secured.brokers = ports.slice(2 * this.#count).map((port) => `127.0.0.1:${port}`)
     // Never with a "-" in front, which the tool would take for an option.
     const clusterId = `A${randomBytes(16).toString('base64url').slice(1)}`
     for (let index = 0; index < this.#count; index++) this.#writeSettings(index, ports)
@@ -112,6 +150,10 @@ class BrokerProcesses implements TestKafka {
       Array.from({ length: this.#count }, (_, index) => {
         const settings = join(this.#folder(index), 'server.properties')
         const args = ['kafka.tools.StorageTool', 'format', '--cluster-id', clusterId, '--config', settings]
+        for (const mechanism of this.secured ? SASL_MECHANISMS.slice(1) : []) {
+          const { username, password } = this.secured!
+          args.push('--add-scram', `${mechanism}=[name=${username},password=${password}]`)
+        }
         return this.#java(index, 'format', ['-Xmx128m', ...classPath(), ...args]).ended
       }),
     )
@@ -208,6 +250,7 @@ class BrokerProcesses implements TestKafka {
       'broker.session.timeout.ms': 3_000,
       'broker.heartbeat.interval.ms': 500,
     }
+    Object.assign(all, this.#securitySettings(all))
     const text = Object.entries(all).map(([name, value]) => `${name}=${value}\n`)
     writeFileSync(join(folder, 'server.properties'), text.join(''))
     const log4j = [
@@ -220,6 +263,34 @@ class BrokerProcesses implements TestKafka {
       'rootLogger.appenderRef.console.ref = console',
     ]
     writeFileSync(join(folder, 'log4j2.properties'), log4j.join('\n'))
+  }
+
+  /** A listener beside the plain one, which brokers keep for each other. */
+  #securitySettings({
+    listeners,
+    'advertised.listeners': advertised,
+    ...all
+  }: Record<string, unknown>): Record<string, string> {
+    if (!this.secured) return {}
+    const { brokers, username, password } = this.secured
+    const here = `SECURE://${brokers[Number(all['node.id']) - 1]}`
+    const login = 'org.apache.kafka.common.security'
+    const settings: Record<string, string> = {
+      listeners: `${listeners},${here}`,
+      'advertised.listeners': `${advertised},${here}`,
+      'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL',
+      'ssl.keystore.type': 'PKCS12',
+      'ssl.keystore.location': join(this.#data, 'store.p12'),
+      'ssl.keystore.password': password,
+      'ssl.key.password': password,
+      'listener.name.secure.sasl.enabled.mechanisms': SASL_MECHANISMS.join(),
+      'listener.name.secure.plain.sasl.jaas.config': `${login}.plain.PlainLoginModule required user_${username}="${password}";`,
+    }
+    for (const mechanism of SASL_MECHANISMS.slice(1)) {
+      const name = `listener.name.secure.${mechanism.toLowerCase()}.sasl.jaas.config`
+      settings[name] = `${login}.scram.ScramLoginModule required;`
+    }
+    return settings
   }
 
   async #untilAnswered(count: number): Promise<void> {

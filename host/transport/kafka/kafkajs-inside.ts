@@ -135,7 +135,8 @@ export class BrokerConnections {
       requestTimeout: 30_000,
       enforceRequestTimeout: true,
       ssl: settings.tls ?? null,
-      sasl: settings.sasl ?? null,
+      // A copy: kafkajs writes into it, and what it writes cannot go to another thread.
+      sasl: settings.sasl ? { ...settings.sasl } : null,
       socketFactory: (options: SocketOptions) => this.#socket(options),
     })
     this.#broker = new Broker({ connectionPool: this.#pool, logger, allowAutoTopicCreation: false })
