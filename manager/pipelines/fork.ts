@@ -52,7 +52,7 @@ export function forkPipeline(
       const forked = { ...newRow(draft, plan), modules: moduleUses(plan, earlier) }
       await host.ensure(forked.modules)
       const made = await place(context, forked, plan)
-      return { ...made, warnings: draft.warnings, validatedAt }
+      return { ...made, warnings: [...draft.warnings, ...notFollowed(plan)], validatedAt }
     } catch (error) {
       if (!context.index.get(tenant, id)) {
         context.hosts.forget(tenant, id)
@@ -61,6 +61,21 @@ export function forkPipeline(
       throw error
     }
   })
+}
+
+/** Sources of which a fork gets nothing: there is no topic that it could follow. */
+function notFollowed({ delivery, components }: Plan): Issue[] {
+  if (delivery !== 'at-most-once') return []
+  return components.flatMap((component, i) =>
+    component.kind === 'source' && component.type === 'http'
+      ? [
+          {
+            pointer: `/components/${i}`,
+            message: `under at-most-once what "${component.id}" is sent is kept nowhere: the fork gets none of it`,
+          },
+        ]
+      : [],
+  )
 }
 
 function forkedDocument(text: string, original: string, { id, components = [] }: ForkRequest): Record<string, unknown> {

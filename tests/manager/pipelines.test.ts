@@ -229,6 +229,13 @@ test('a restart names its place to the host; a fork follows the ingest of the or
   assert.equal([unknown.status, unknown.body.issues[0].pointer], [422, '/components/0/id'])
 })
 
+test('a fork under at-most-once is told that it gets nothing of what is sent to the original', async ({ m }) => {
+  await m.ask('POST', '/v1/pipelines', { ...document('p'), delivery: 'at-most-once' })
+  const forked = await m.ask('POST', '/v1/pipelines/p/fork', { id: 'q' })
+  assert.is(forked.status, 201)
+  assert.match(forked.body.warnings[0].message, /"in" is sent is kept nowhere/)
+})
+
 test('dead letters are listed with every digit, page by page, and given to their source again once', async ({ m }) => {
   await m.ask('POST', '/v1/pipelines', document('p'))
   assert.equal((await m.ask('GET', '/v1/pipelines/p/dead-letters')).body, { items: [] })
