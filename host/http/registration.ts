@@ -71,7 +71,8 @@ export class Registration {
     await this.#registerAgain((error) => {
       throw error
     })
-    void this.#beat()
+    // Where it must end, `closed` says so.
+    this.#beat().catch(() => undefined)
   }
 
   stop(): void {

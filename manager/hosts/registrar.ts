@@ -33,8 +33,8 @@ interface Session {
   heardAt: number
   isReady: boolean
   isWelcoming: boolean
-  /** Ends what is under way there. */
-  ending: { now: AbortController }
+  /** Ends, each, what is under way there. */
+  underWay: Set<() => void>
 }
 
 const LOOK_MS = 250
@@ -74,15 +74,15 @@ export class Registrar {
       throw this.#taken(id, process, `A host "${id}" is present at ${before.host.url}: give this one another --id.`)
     }
     this.#requireSame(body)
-    before?.ending.now.abort()
+    if (before) endAll(before)
     const texts = sessionTexts(own, nonce)
-    const ending = { now: new AbortController() }
-    const fetch = networkFetch(
+    const underWay = new Set<() => void>()
+    const fetch = networkFetch({
       id,
-      this.#sign(texts.call),
-      () => ending.now.signal,
-      () => this.#lose(session, 'nothing listens there'),
-    )
+      token: this.#sign(texts.call),
+      underWay,
+      onGone: () => this.#lose(session, 'nothing listens there'),
+    })
     const session: Session = {
       host: this.#options.hosts.add({ id, url, fetch }),
       folder,
@@ -92,7 +92,7 @@ export class Registrar {
       heardAt: performance.now(),
       isReady: false,
       isWelcoming: false,
-      ending,
+      underWay,
     }
     this.#sessions.set(id, session)
     void this.#welcome(session)
@@ -114,7 +114,6 @@ export class Registrar {
     }
     session.heardAt = performance.now()
     if (session.host.isAway) {
-      session.ending.now = new AbortController()
       session.host.isAway = false
       session.host.isInDoubt = true
       this.#options.log(`The host "${id}" is back.`)
@@ -125,14 +124,15 @@ export class Registrar {
 
   /** Forgets a host; it may register again as a new one. */
   remove(id: string): void {
-    this.#sessions.get(id)?.ending.now.abort()
+    const session = this.#sessions.get(id)
+    if (session) endAll(session)
     this.#sessions.delete(id)
     this.#options.hosts.remove(id)
   }
 
   stop(): void {
     clearInterval(this.#timer)
-    for (const { ending } of this.#sessions.values()) ending.now.abort()
+    for (const session of this.#sessions.values()) endAll(session)
   }
 
   /** @returns when the manager made the nonce, ms since 1970 */
@@ -185,7 +185,7 @@ export class Registrar {
     const { host } = session
     if (host.isAway || this.#sessions.get(host.id) !== session) return
     host.isAway = true
-    session.ending.now.abort()
+    endAll(session)
     this.#options.log(`The host "${host.id}" at ${host.url} is away: ${why}.`)
     this.#options.onAway(host)
   }
@@ -202,6 +202,10 @@ export class Registrar {
   #stampProof(own: string, stamp: string): string {
     return this.#sign(JSON.stringify(['spqr nonce', own, stamp]))
   }
+}
+
+function endAll({ underWay }: Session): void {
+  for (const end of underWay) end()
 }
 
 function isSame(given: string, expected: string): boolean {
