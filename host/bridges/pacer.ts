@@ -3,8 +3,11 @@
 
 /** A source that was held up longer than this does not make up for it. */
 const CATCH_UP_MS = 1000
-/** Waking more often than this costs more than the smoothness is worth. */
+/** Waking more often than this costs more than the smoothness is worth, */
 const WAKE_MS_MIN = 2
+/** unless so many records gather meanwhile that moving them is most of the work. */
+const WAKE_MS_FAST = 1
+const FAST_PER_MS = 20
 /** Node's timers take 31 bits. */
 const WAIT_MS_MAX = 2 ** 31 - 1
 
@@ -37,7 +40,8 @@ export class Pacer {
 
   /** How long until a record is due, for a timer. */
   waitMs(now: number): number {
-    return Math.min(WAIT_MS_MAX, Math.max(WAKE_MS_MIN, Math.ceil(this.#nextAt - now)))
+    const least = this.#perMs >= FAST_PER_MS ? WAKE_MS_FAST : WAKE_MS_MIN
+    return Math.min(WAIT_MS_MAX, Math.max(least, Math.ceil(this.#nextAt - now)))
   }
 
   /** Another rate from the next record on. */

@@ -6,6 +6,7 @@ import { SpqrError } from '../../schemas/errors.ts'
 import type { QuotaCells } from '../quota/quota-cells.ts'
 import { Doorbell, DoorbellOwner } from '../ring/doorbell.ts'
 import { EarlyRings } from '../ring/early-rings.ts'
+import { PollScore } from '../ring/poll-score.ts'
 import { Slabs } from './counters.ts'
 import { FairQueue } from './fair-queue.ts'
 import type { LoadedModule } from './instance.ts'
@@ -64,6 +65,7 @@ export class ComputeLoop {
   /** Rings announced before the pipeline that reads them was made here. */
   private readonly early = new EarlyRings()
   private readonly queue: FairQueue
+  private readonly score = new PollScore()
   private stopped = false
 
   constructor(setup: ComputeSetup) {
@@ -99,7 +101,7 @@ export class ComputeLoop {
       status.turn(index, -1)
       // Polling helps the next record only where it takes no core from the thread that would bring it.
       if (now - lastWork < RECENT_MS && status.awake <= cores) {
-        if (now - lastWork < POLL_MS || this.poll(now + POLL_MS)) continue
+        if (this.poll(now + POLL_MS)) continue
       }
       if (makeSpare()) continue
       status.slept()
@@ -110,9 +112,15 @@ export class ComputeLoop {
     status.slept()
   }
 
-  /** Looks for signals until then. @returns true: something came */
+  /** Looks for signals until then, if that is worth it. @returns true: something came */
   private poll(untilMs: number): boolean {
-    while (performance.now() < untilMs) if (this.bell.anything()) return true
+    if (!this.score.isWorth()) return false
+    while (performance.now() < untilMs) {
+      if (!this.bell.anything()) continue
+      this.score.hit()
+      return true
+    }
+    this.score.miss()
     return false
   }
 

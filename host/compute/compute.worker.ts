@@ -4,7 +4,7 @@
 import { type MessagePort, workerData } from 'node:worker_threads'
 import { QuotaCells } from '../quota/quota-cells.ts'
 import { ComputeLoop } from './compute-loop.ts'
-import { Status } from './status.ts'
+import { Status, slotOf } from './status.ts'
 
 export interface ComputeWorkerData {
   index: number
@@ -19,4 +19,8 @@ export interface ComputeWorkerData {
 Error.stackTraceLimit = 30
 
 const data = workerData as ComputeWorkerData
-new ComputeLoop({ ...data, status: new Status(data.status), quota: new QuotaCells(data.quota) }).run()
+new ComputeLoop({
+  ...data,
+  status: new Status(data.status, slotOf(data.index)),
+  quota: new QuotaCells(data.quota),
+}).run()

@@ -3,7 +3,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type MessagePort, workerData } from 'node:worker_threads'
-import { Status } from '../compute/status.ts'
+import { Status, slotOf } from '../compute/status.ts'
 import { QuotaCells } from '../quota/quota-cells.ts'
 import { launch } from './launch.ts'
 import { RelayLoop } from './relay-loop.ts'
@@ -22,7 +22,7 @@ export interface RelayWorkerData {
 }
 
 const data = workerData as RelayWorkerData
-const status = new Status(data.status)
+const status = new Status(data.status, slotOf(data.index))
 const pid = new Int32Array(data.pid)
 
 // Until the process is up nobody else moves the heartbeat.

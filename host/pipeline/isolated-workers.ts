@@ -4,7 +4,7 @@
 
 import { SpqrError } from '../../schemas/errors.ts'
 import type { FromCompute } from '../compute/messages.ts'
-import { type Status, WORKERS_MAX } from '../compute/status.ts'
+import { type Status, slotOf, WORKERS_MAX } from '../compute/status.ts'
 import type { ToRelay } from '../isolation/messages.ts'
 import { Doorbell, makeDoorbell } from '../ring/doorbell.ts'
 import { Thread } from './thread.ts'
@@ -155,7 +155,10 @@ export class IsolatedWorkers {
     const { worker, tenant, users } = home
     clearTimeout(home.idle)
     killed(home)
-    if (this.homes.get(worker) === home) this.homes.delete(worker)
+    if (this.homes.get(worker) === home) {
+      this.homes.delete(worker)
+      this.options.status.died(slotOf(worker))
+    }
     if (home.stopping) return
     const now = Date.now()
     const crashes = [...(this.crashes.get(tenant) ?? []).filter((at) => now - at < CRASHES_MS), now]

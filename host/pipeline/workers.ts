@@ -7,7 +7,7 @@ import type { SpqrError } from '../../schemas/errors.ts'
 import type { FromBridge, ToBridge } from '../bridges/runtime/messages.ts'
 import { makeSlab, SLAB_BLOCKS, Slabs } from '../compute/counters.ts'
 import type { FromCompute, ToCompute } from '../compute/messages.ts'
-import { makeStatus, Status, TRIALS } from '../compute/status.ts'
+import { BRIDGE_SLOT, makeStatus, Status, slotOf, TRIALS } from '../compute/status.ts'
 import type { TrialsMessage } from '../compute/trial.ts'
 import type { PermissionsMessage } from '../permissions/permissions.ts'
 import { Doorbell, makeDoorbell } from '../ring/doorbell.ts'
@@ -165,6 +165,7 @@ export class Workers {
     void thread.closed.then((cause) => {
       if (this.stopping) return
       if (Date.now() - born < BORN_DEAD_MS) return this.options.onBroken(cause)
+      this.status.died(BRIDGE_SLOT)
       this.startBridge()
       this.options.onBridgeReplaced()
     })
@@ -199,6 +200,7 @@ export class Workers {
       if (this.stopping) return
       if (Date.now() - born < BORN_DEAD_MS) return this.options.onBroken(cause)
       const culprit = this.status.pipeline(worker)
+      this.status.died(slotOf(worker))
       this.startCompute(worker)
       this.options.onComputeReplaced(worker, culprit, this.stuck.delete(thread))
     })

@@ -11,6 +11,7 @@ import type { QuotaCells } from '../../quota/quota-cells.ts'
 import { Doorbell, DoorbellOwner } from '../../ring/doorbell.ts'
 import { EarlyRings } from '../../ring/early-rings.ts'
 import type { Transport } from '../../transport/transport.ts'
+import { BridgePoll } from './bridge-poll.ts'
 import { EmitterPump } from './emitter-pump.ts'
 import { ingest } from './ingest-api.ts'
 import type { FromBridge, ToBridge } from './messages.ts'
@@ -20,8 +21,6 @@ import { SourcePump } from './source-pump.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { fetchRecords, produceRecords } from './topic-api.ts'
 
-/** After work it looks again so long before it sleeps. */
-const POLL_MS = 0.05
 /** One turn of the loop, ms: then timers and messages have their chance. */
 const TURN_MS = 2
 
@@ -54,7 +53,7 @@ export class BridgeLoop {
   private readonly context: SlotContext
   private scheduled = false
   private asleep = false
-  private lastWork = 0
+  private readonly poll = new BridgePoll()
 
   constructor(setup: BridgeSetup) {
     this.setup = setup
@@ -107,6 +106,7 @@ export class BridgeLoop {
   private readonly onSignal = (channel: number): void => {
     const pump = this.pumps[channel]
     if (!pump) return
+    this.poll.came()
     if (pump instanceof SourcePump) pump.unblock()
     this.queued.add(pump)
   }
@@ -118,17 +118,19 @@ export class BridgeLoop {
     this.bell.takeSignals(this.onSignal)
     for (const pump of this.queued) {
       const moved = turnOf(pump)
+      const now = performance.now()
       if (!moved) this.queued.delete(pump)
-      else this.lastWork = started
-      if (performance.now() - started > TURN_MS) break
+      else if (pump instanceof SourcePump) this.poll.sent(now)
+      else this.poll.moved(now)
+      if (now - started > TURN_MS) break
     }
     if (this.queued.size > 0) this.turnSoon()
-    else this.rest(started)
+    else this.rest()
   }
 
   /** Nothing to do: polls for a moment after work, then sleeps until it is rung. */
-  private rest(now: number): void {
-    if (now - this.lastWork < POLL_MS && this.setup.status.awake <= this.setup.cores) {
+  private rest(): void {
+    if (this.poll.goesOn(performance.now()) && this.setup.status.awake <= this.setup.cores) {
       this.turnSoon()
       return
     }
