@@ -182,6 +182,7 @@ export class ComputeLoop {
           const pipeline = new Pipeline(message.pipeline, message.graph, message.paused, link.context)
           try {
             const changes = pipeline.create(message.images)
+            if (message.edges) pipeline.countOn(message.edges)
             this.pipelines.set(message.pipeline, pipeline)
             return { changes }
           } catch (thrown) {
@@ -208,10 +209,11 @@ export class ComputeLoop {
         return
       case 'release':
         this.answer(message.request, () => {
-          const images = this.pipeline(message.pipeline).images()
-          this.pipeline(message.pipeline).drop()
+          const pipeline = this.pipeline(message.pipeline)
+          const answer = { images: pipeline.images(), edges: pipeline.edges() }
+          pipeline.drop()
           this.pipelines.delete(message.pipeline)
-          return { images }
+          return answer
         })
         return
       case 'pause':

@@ -135,6 +135,8 @@ export type ToCompute =
       graph: GraphSpec
       images: Image[]
       paused: boolean
+      /** As they stood on the worker where it ran until now. */
+      edges?: EdgeStats[]
     }
   | { type: 'change'; request: number; pipeline: number; graph: GraphSpec; keepState: boolean }
   | { type: 'drop'; request: number; pipeline: number }

@@ -191,18 +191,38 @@ export class Pipeline implements NodeOwner, SinkOwner {
   }
 
   edges(): EdgeStats[] {
-    const edges: EdgeStats[] = []
-    const add = (to: string, inputs: Input[], waiting: number): void => {
-      for (const { from, output } of inputs) {
+    return this.readers().flatMap(({ to, inputs, waiting }) =>
+      inputs.map(({ from, output }) => {
         const dropped = output instanceof EdgeQueue ? output.dropped : 0
-        edges.push({ from, to, depth: output.depth() + waiting, capacity: output.capacity, dropped })
+        return { from, to, depth: output.depth() + waiting, capacity: output.capacity, dropped }
+      }),
+    )
+  }
+
+  /** It ran elsewhere until now: what its edges dropped there counts on. */
+  countOn(edges: EdgeStats[]): void {
+    for (const { to, inputs } of this.readers()) {
+      for (const { from, output } of inputs) {
+        if (output instanceof EdgeQueue)
+          output.dropped = edges.find((e) => e.from === from && e.to === to)?.dropped ?? 0
       }
     }
-    // Of a split operator what its instances have still to read as well.
-    for (const [component, { splitter }] of this.splits) add(component, splitter.inputs, splitter.depth)
-    for (const node of this.nodes.values()) if (!node.spec.of) add(node.component, node.inputs, 0)
-    for (const sink of this.sinks.values()) add(sink.component, sink.inputs, sink.writer?.depth ?? 0)
-    return edges
+  }
+
+  /** Who reads, with the bytes that wait behind its edges. */
+  private readers(): { to: string; inputs: Input[]; waiting: number }[] {
+    return [
+      // Of a split operator what its instances have still to read as well.
+      ...[...this.splits].map(([to, { splitter }]) => ({ to, inputs: splitter.inputs, waiting: splitter.depth })),
+      ...[...this.nodes.values()]
+        .filter((node) => !node.spec.of)
+        .map((node) => ({ to: node.component, inputs: node.inputs, waiting: 0 })),
+      ...[...this.sinks.values()].map((sink) => ({
+        to: sink.component,
+        inputs: sink.inputs,
+        waiting: sink.writer?.depth ?? 0,
+      })),
+    ]
   }
 
   tap(tap: number, component: string, port: number, every: number): void {

@@ -25,6 +25,7 @@ import { inDocument, resolvePlan } from './plan-checks.ts'
 import { Readers } from './readers.ts'
 import { isSplitAnew } from './split-state.ts'
 import { isGoneBackTo, isPlaceInSources, keepAsNewest, ofOtherVersions, startingPoint } from './starting-point.ts'
+import { isRunning, type Supervised, Supervision } from './supervision.ts'
 import { Wiring } from './wiring.ts'
 import { type BridgeThread, Workers } from './workers.ts'
 
@@ -56,18 +57,12 @@ const BLOCKS_MAX = 1 << 20
 /** Pipelines that stop at the same time when the host does. */
 const STOPS_AT_ONCE = 64
 const STOP_MS_MAX = 8000
-/** Two crashes of a worker within this time, at work for the same pipeline, are that pipeline's. */
-const CRASHES_APART_MS = 60_000
-/** States in which a pipeline has something on the workers. */
+/** Who asks for a checkpoint waits so long for an emitter. */
 const CHECKPOINT_MS_MAX = 20_000
-const RUNS: ReadonlySet<PipelineState> = new Set(['running', 'paused', 'draining'])
-/** Waits between attempts to start again what runs nowhere. */
-const AGAIN_MS_MIN = 200
-const AGAIN_MS_MAX = 5000
 /** Of a pipeline that has no worker yet. */
 const NOWHERE = -1
 
-export class Host implements PipelineOwner {
+export class Host implements PipelineOwner, Supervised {
   readonly workers: Workers
   readonly transport: Transport
   readonly modules: Modules
@@ -97,6 +92,7 @@ export class Host implements PipelineOwner {
   private readonly load: number[]
   private stopping = false
   private readonly loadWatch: LoadWatch
+  private readonly supervision = new Supervision(this)
 
   /** Opens the transport and starts the threads. @throws SpqrError IN_USE, INVALID_STATE, TRANSPORT_UNAVAILABLE */
   static async start(options: HostOptions): Promise<Host> {
@@ -128,14 +124,14 @@ export class Host implements PipelineOwner {
       transport: () => (log ? { kind: 'embedded', port: log.connect() } : { kind: 'kafka', kafka: options.kafka! }),
       onCompute: (_, message) => this.fromCompute(message),
       onBridge: (message) => this.fromBridge(message),
-      onComputeReplaced: (worker, culprit, stuck) => void this.computeReplaced(worker, culprit, stuck),
+      onComputeReplaced: (worker, culprit, stuck) => void this.supervision.computeReplaced(worker, culprit, stuck),
       onBridgeReplaced: () => {
         this.readers.outsLost()
-        void this.restartAll(() => true)
+        void this.supervision.restartAll(() => true)
       },
-      onTrialsReplaced: (culprit, stuck) => this.blame(this.byKey.get(culprit), stuck),
+      onTrialsReplaced: (culprit, stuck) => this.supervision.blame(this.byKey.get(culprit), stuck),
       onBroken: (error) => broken(error),
-      onProcessEnded: (worker, culprit, why, next) => void this.processEnded(worker, culprit, why, next),
+      onProcessEnded: (worker, culprit, why, next) => void this.supervision.processEnded(worker, culprit, why, next),
       greetings: () => this.modules.messages(),
     })
     this.readers = new Readers(this.workers)
@@ -221,7 +217,7 @@ export class Host implements PipelineOwner {
       } catch (thrown) {
         if (pipeline.compute === before && pipeline.isLive) throw thrown
         // Between the two workers: from the checkpoint that was just taken.
-        await this.startFromCheckpoint(pipeline)
+        await this.supervision.startFromCheckpoint(pipeline)
       } finally {
         this.load[before]!--
         this.load[pipeline.compute]!++
@@ -400,7 +396,8 @@ export class Host implements PipelineOwner {
     }
   }
 
-  private async start(pipeline: PipelineControl, plan: Plan, retry: boolean): Promise<StartTimings> {
+  /** @param retry also one that failed at its checkpoint @throws SpqrError: nothing of it runs */
+  async start(pipeline: PipelineControl, plan: Plan, retry: boolean): Promise<StartTimings> {
     const timings: StartTimings = { placeMs: 0, instantiateMs: 0 }
     const began = performance.now()
     const resolved = resolvePlan(plan, this.tenants, this.permissions)
@@ -520,16 +517,16 @@ export class Host implements PipelineOwner {
       return timings
     } catch (thrown) {
       // What ran goes on from where it was, if only the place that was asked for is no good.
-      if (plan.startFrom !== undefined && RUNS.has(before.state)) {
+      if (plan.startFrom !== undefined && isRunning(before.state)) {
         next.plan = before.plan
-        await this.startFromCheckpoint(next, AGAIN_MS_MIN, before.wantsPause)
+        await this.supervision.startFromCheckpoint(next, before.wantsPause)
       } else next.standAs(before, SpqrError.from(thrown).toMessage())
       throw thrown
     }
   }
 
   /** A control of its own for each start: messages of the one before name another number, which is never given again. */
-  private fresh(before: PipelineControl, plan: Plan): PipelineControl {
+  fresh(before: PipelineControl, plan: Plan): PipelineControl {
     this.byKey.delete(before.key)
     const next = new PipelineControl(this.nextKey++, before.compute, plan, before.wiring, this)
     next.state = before.state
@@ -591,104 +588,23 @@ export class Host implements PipelineOwner {
     }
   }
 
-  // Supervision
-
-  private async computeReplaced(worker: number, culprit: number, stuck: boolean): Promise<void> {
-    const suspect = this.byKey.get(culprit)
-    if (suspect?.compute === worker) this.blame(suspect, stuck)
-    await this.restartAll((pipeline) => pipeline.compute === worker)
-  }
-
-  /** A thread ended while it worked for this pipeline. */
-  private blame(suspect: PipelineControl | undefined, stuck: boolean): void {
-    if (!suspect) return
-    const now = performance.now()
-    // A thread that died may have died of anything; of the same pipeline twice it did not by chance.
-    const again = suspect.crashedAtMs !== undefined && now - suspect.crashedAtMs < CRASHES_APART_MS
-    suspect.crashedAtMs = now
-    if (!stuck && !again) return
-    suspect.lost()
-    const what = stuck ? 'did not come back' : 'ended its worker twice'
-    suspect.failed('', { code: 'OPERATOR_TRAP', message: `An operator ${what}; the worker was replaced` })
-  }
-
-  /** Starts again, from their checkpoints, what ran on a thread that died. */
-  private async restartAll(concerned: (pipeline: PipelineControl) => boolean): Promise<void> {
-    const lost = this.list().filter((pipeline) => pipeline.isLive && concerned(pipeline))
-    for (const pipeline of lost) pipeline.lost()
-    for (const pipeline of lost) {
-      const { tenant, id } = pipeline.plan
-      await this.inTurn(tenant, id, () => {
-        // Meanwhile it may have been removed, stopped or started again.
-        const isSame = this.pipelines.get(keyOf(tenant, id)) === pipeline && RUNS.has(pipeline.state)
-        return isSame ? this.startFromCheckpoint(pipeline) : Promise.resolve()
-      })
-    }
-  }
-
-  /** Starts again what runs nowhere, or only in part. */
-  private async startFromCheckpoint(
-    before: PipelineControl,
-    waitMs = AGAIN_MS_MIN,
-    paused = before.wantsPause,
-  ): Promise<void> {
-    await before.dropWorkers()
-    const plan = { ...before.plan, startFrom: undefined, fresh: false, paused }
-    const next = this.fresh(before, plan)
-    try {
-      await this.start(next, plan, true)
-      this.readers.restarted(before, next)
-    } catch (thrown) {
-      const error = SpqrError.from(thrown)
-      // Given up meanwhile, with the process that it was to run in.
-      if (next.state === 'failed') return
-      if (!error.retriable || this.stopping) next.failed('', error.toMessage())
-      else this.startAgainLater(next, error, waitMs)
-    }
-  }
-
-  /** What is away for a while need not be anybody's work. */
-  private startAgainLater(pipeline: PipelineControl, error: SpqrError, waitMs: number): void {
-    this.report(pipeline, error)
-    pipeline.moveTo('starting')
-    const { tenant, id } = pipeline.plan
-    const again = (): Promise<void> =>
-      this.inTurn(tenant, id, async () => {
-        const isWaiting = this.byKey.get(pipeline.key) === pipeline && pipeline.state === 'starting'
-        if (isWaiting && !this.stopping) await this.startFromCheckpoint(pipeline, Math.min(waitMs * 2, AGAIN_MS_MAX))
-      })
-    setTimeout(() => void again(), waitMs).unref()
-  }
-
-  /** An epoch was lost: the pipeline goes on from its last checkpoint, as after a crash. */
-  private fellBack(key: number, error: SpqrError): void {
-    const pipeline = this.byKey.get(key)
-    if (!pipeline?.isLive) return
-    this.report(pipeline, error)
-    pipeline.lost()
-    pipeline.moveTo('starting')
-    const { tenant, id } = pipeline.plan
-    void this.inTurn(tenant, id, async () => {
-      if (this.byKey.get(key) === pipeline) await this.startFromCheckpoint(pipeline)
-    })
-  }
-
   rebalance(pipeline: PipelineControl, worker: number): void {
     const { tenant, id } = pipeline.plan
     this.move(tenant, id, worker).catch((thrown) => this.report(pipeline, SpqrError.from(thrown)))
   }
 
-  /** A tenant's process is gone: its pipelines start again from their checkpoints, or, where it ends again and again, fail. */
-  private async processEnded(worker: number, culprit: number, why: string, next: boolean): Promise<void> {
-    const concerned = this.list().filter((pipeline) => pipeline.compute === worker && pipeline.isLive)
-    for (const pipeline of concerned) this.report(pipeline, new SpqrError('INTERNAL', why))
-    // It only says who it was where that one did not come back.
-    if (next) return this.computeReplaced(worker, culprit, culprit >= 0)
-    const waiting = this.list().filter((pipeline) => pipeline.compute === worker && pipeline.state === 'starting')
-    for (const pipeline of [...concerned, ...waiting]) {
-      pipeline.lost()
-      pipeline.failed('', { code: 'OPERATOR_TRAP', message: `${why}; it was started again too often` })
-    }
+  // Supervised
+
+  get isStopping(): boolean {
+    return this.stopping
+  }
+
+  control(key: number): PipelineControl | undefined {
+    return this.byKey.get(key)
+  }
+
+  restarted(before: PipelineControl, now: PipelineControl): void {
+    this.readers.restarted(before, now)
   }
 
   // Messages of workers
@@ -715,7 +631,7 @@ export class Host implements PipelineOwner {
         this.byKey.get(message.pipeline)?.failed(message.component, message.error)
         return
       case 'fell-back':
-        this.fellBack(message.pipeline, SpqrError.fromMessage(message.error))
+        this.supervision.fellBack(message.pipeline, SpqrError.fromMessage(message.error))
         return
       case 'completed':
         this.byKey.get(message.pipeline)?.completed()
@@ -753,7 +669,7 @@ export class Host implements PipelineOwner {
   }
 
   /** Calls for one pipeline come one after the other; different pipelines do not wait for each other. */
-  private async inTurn<T>(tenant: string, id: string, work: () => Promise<T>): Promise<T> {
+  async inTurn<T>(tenant: string, id: string, work: () => Promise<T>): Promise<T> {
     const key = keyOf(tenant, id)
     const before = this.serial.get(key)
     const mine = before ? before.then(work, work) : work()

@@ -4,7 +4,7 @@
 import { type ErrorMessage, SpqrError } from '../../schemas/errors.ts'
 import type { Plan } from '../../schemas/plan.ts'
 import type { CheckpointMeta, RestoreFrom } from '../bridges/runtime/messages.ts'
-import type { ChangeResult, GraphSpec, Image } from '../compute/messages.ts'
+import type { ChangeResult, FromCompute, GraphSpec, Image } from '../compute/messages.ts'
 import type { Checkpoint, CheckpointSummary, SlotId, Transport } from '../transport/transport.ts'
 import { imagesOf } from './split-state.ts'
 import type { Wired, Wiring } from './wiring.ts'
@@ -45,8 +45,8 @@ export interface PipelineOwner {
 
 /** A pipeline that is to move has so long to come to rest. */
 const MOVE_MS_MAX = 5000
-/** One that is to stop; longer, and it stops at the checkpoint before. */
-const STOP_MS_MAX = 60_000
+/** One that is to stop, as when the host does; longer, and it stops at the checkpoint before. */
+const STOP_MS_MAX = 8000
 
 /** Bridges and compute are told in parallel, and both must agree. */
 export class PipelineControl {
@@ -197,13 +197,13 @@ export class PipelineControl {
       throw thrown
     }
     const released = await from.ask({ type: 'release', pipeline: this.key })
-    const images = released.type === 'done' ? (released.images ?? []) : []
+    const { images = [], edges } = released as Extract<FromCompute, { type: 'done' }>
     this.compute = worker
     await workers.bridge.ask({ type: 'relocate', pipeline: this.key, compute: worker })
     const transfer = images.map((image) => image.memory.buffer as ArrayBuffer)
     await workers
       .compute(worker)
-      .ask({ type: 'create', pipeline: this.key, bridge: 0, graph, images, paused: true }, transfer)
+      .ask({ type: 'create', pipeline: this.key, bridge: 0, graph, images, paused: true, edges }, transfer)
     await this.tellPause(this.pausedByUser)
   }
 

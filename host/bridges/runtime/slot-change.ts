@@ -33,8 +33,7 @@ export class SlotChange {
       await this.openEmitters()
     } catch (thrown) {
       this.unlisten()
-      const pumps = [...this.sources.values()].map((pump) => pump.source.stop())
-      await Promise.allSettled([...pumps, ...[...this.emitters.values()].map((pump) => pump.emitter.stop())])
+      await this.stopAll()
       throw thrown
     }
   }
@@ -49,6 +48,7 @@ export class SlotChange {
       } else {
         this.sources.set(source.component, await this.pumps.openSource(source, undefined))
       }
+      this.requireSlot()
     }
   }
 
@@ -62,6 +62,7 @@ export class SlotChange {
       } else {
         this.emitters.set(emitter.component, await this.pumps.openEmitter(emitter, undefined))
       }
+      this.requireSlot()
     }
   }
 
@@ -147,8 +148,18 @@ export class SlotChange {
   /** Closes what it has opened: what runs goes on. */
   async abort(): Promise<void> {
     this.unlisten()
-    for (const pump of this.sources.values()) await pump.source.stop()
-    for (const pump of this.emitters.values()) await pump.emitter.stop()
+    await this.stopAll()
+  }
+
+  private async stopAll(): Promise<void> {
+    const sources = [...this.sources.values()].map((pump) => pump.source.stop())
+    await Promise.allSettled([...sources, ...[...this.emitters.values()].map((pump) => pump.emitter.stop())])
+  }
+
+  /** The slot may be dropped while something opens: `drop` does not know of that yet. @throws SpqrError INVALID_STATE */
+  private requireSlot(): void {
+    if (!this.parts.dropped) return
+    throw new SpqrError('INVALID_STATE', `Pipeline "${this.spec.id}" was stopped`)
   }
 
   private unlisten(): void {

@@ -117,6 +117,10 @@ flow('reads and is read over edges with a capacity and a policy', () => {
     kept.filter((text) => text.startsWith('<')),
     ['<barrier 1>', '<end>'],
   )
+  // Where it runs next it counts on.
+  const next = SplitDriver.start([...plan, some], [probed])
+  next.pipeline.countOn(driver.pipeline.edges())
+  assert.is(next.pipeline.edges().find(({ to }) => to === 'some')!.dropped, dropped)
 })
 
 flow('is tapped as one, at ports too that nothing else reads', () => {
