@@ -1,7 +1,7 @@
 // Server-sent events from a source that must never wait for a slow reader.
 // Runs on: control.
 
-/** What a stream writes to; `false` from `push`: the reader is behind. */
+/** What a stream writes to, several events at once; `false` from `push`: the reader is behind. */
 export interface EventWriter {
   /** @returns false: the reader has not taken what it was sent; `onReady` follows */
   push(text: string): boolean

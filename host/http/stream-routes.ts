@@ -26,12 +26,13 @@ export function streamRoutes(app: Hono, host: Host): void {
     return eventStream(
       (writer) => {
         const onFrames = (frames: Uint8Array, skipped: number): void => {
-          if (skipped > 0) writer.push(eventText(JSON.stringify({ skipped }), { event: 'gap' }))
+          // One piece of the stream for all: pieces cost this thread more than what is in them.
+          let text = skipped > 0 ? eventText(JSON.stringify({ skipped }), { event: 'gap' }) : ''
           const run = new RecordRun(frames)
-          let keepsUp = true
           for (let at = 0; at < frames.length && left > 0; at = run.next(at), left--) {
-            keepsUp = writer.push(eventText(tappedRecordJson(run, at)))
+            text += eventText(tappedRecordJson(run, at))
           }
+          const keepsUp = writer.push(text)
           if (left <= 0) writer.close()
           else if (keepsUp) reading?.ready()
         }
@@ -50,12 +51,12 @@ export function streamRoutes(app: Hono, host: Host): void {
     const begin = async (writer: EventWriter): Promise<() => void> => {
       reading = await host.readers.read(pipeline, c.req.param('component'), lastEventId, {
         onEvents: (events) => {
-          let keepsUp = true
+          let text = ''
           for (const { id, value, gap } of events) {
-            if (gap) writer.push(eventText('{}', { event: 'gap' }))
-            keepsUp = writer.push(eventText(lineJson(value), { id }))
+            if (gap) text += eventText('{}', { event: 'gap' })
+            text += eventText(lineJson(value), { id })
           }
-          if (keepsUp) reading?.ready()
+          if (writer.push(text)) reading?.ready()
         },
         onEnd: () => writer.close(),
       })

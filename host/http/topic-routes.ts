@@ -92,11 +92,11 @@ async function followTopic(
   return eventStream(
     (writer) => {
       const push = (records: string[]): void => {
-        for (const record of records) {
-          if (left <= 0) break
-          readerReady = writer.push(eventText(record))
-          if (--left <= 0) writer.close()
-        }
+        const wanted = records.length > left ? records.slice(0, left) : records
+        if (wanted.length === 0) return
+        left -= wanted.length
+        readerReady = writer.push(wanted.map((record) => eventText(record)).join(''))
+        if (left <= 0) writer.close()
       }
       const readOn = async (): Promise<void> => {
         if (reading || !readerReady || left <= 0) return

@@ -392,6 +392,21 @@ streams('a tap shows records of one port, and ends with its limit', async () => 
   )
 })
 
+streams('records go to a reader in a few pieces, not one by one', async () => {
+  const live = emitter('live', 'sse', ['in'], { lastRecords: 2000 })
+  await t.create(t.plan('p', [source('in', 'http'), live]))
+  await t.ingest('p', numbers(0, 2000))
+  await until(async () => (await t.stats('p')).live!.recordsIn === 2000, 'all are kept')
+  const { body } = await t.fetch('GET', '/pipelines/default/p/out/live')
+  let [pieces, text] = [0, '']
+  for await (const piece of body as ReadableStream<Uint8Array>) {
+    pieces++
+    text += new TextDecoder().decode(piece)
+    if (text.split('data: ').length > 2000) break
+  }
+  assert.ok(pieces < 200, `${pieces} pieces`)
+})
+
 streams('a tap follows its pipeline through a stop, and ends when it is removed', async () => {
   await t.topic('o')
   await t.create(through('p', 'o'))
