@@ -148,6 +148,7 @@ async function follow(consumer: Consumer, topic: string, onRecord: (text: string
   await consumer.subscribe({ topic, fromBeginning: true })
   const joined = new Promise((done) => consumer.on('consumer.group_join', done))
   await consumer.run({
+    autoCommit: false,
     eachBatch: ({ batch }) => {
       for (const { value } of batch.messages) onRecord(value!.toString())
       return Promise.resolve()
