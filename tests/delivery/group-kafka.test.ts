@@ -1,12 +1,11 @@
-// A pipeline beside members of other kinds: a plain kafkajs consumer, one that the brokers put out, one that is slow.
+// A pipeline beside members of other kinds, and one that the brokers put out.
 
-import { Kafka, logLevel } from 'kafkajs'
+import { AssignerProtocol, Kafka, logLevel, type PartitionAssigner } from 'kafkajs'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { PipelineEvent } from '../../host/pipeline/events.ts'
 import { Cluster } from '../../host/transport/kafka/cluster.ts'
 import { leaveGroupRequest } from '../../host/transport/kafka/group-requests.ts'
-import { SESSION_MS } from '../../host/transport/kafka/kafka-member.ts'
-import { TestMember } from '../host/transport/suite.ts'
 import { until } from '../support/client.ts'
 import { Product } from '../support/delivery.ts'
 import { skipWithoutKafka, startKafka, type TestKafka } from '../support/kafka.ts'
@@ -82,10 +81,16 @@ group('one that the brokers have put out goes back to its last checkpoint and jo
     return groups[0]?.state === 'Stable' ? groups[0].members[0]?.memberId : undefined
   }
   let told = 0
-  const count = (event: object): void => {
-    if (/has gone on without this reader/.test(JSON.stringify(event))) told++
+  let isPutOut = false
+  const faults: string[] = []
+  const take = ({ kind, state, text }: PipelineEvent): void => {
+    if (kind === 'fault') faults.push(String(text))
+    if (kind === 'fault' && /has gone on without this reader/.test(String(text))) isPutOut = true
+    // It is said by who finds out, and by the pipeline that goes back.
+    if (kind === 'state' && state === 'starting' && isPutOut) told++
+    if (kind === 'state' && state === 'running') isPutOut = false
   }
-  const unwatch = host.events.watch('default', 'out', count, () => undefined)
+  const unwatch = host.events.watch('default', 'out', take, () => undefined)
   let last: string | undefined
   await until(
     async () => {
@@ -102,10 +107,41 @@ group('one that the brokers have put out goes back to its last checkpoint and jo
   )
   const counts = await whatCame(client, `${tag}-out`, await feeder.end())
   unwatch()
+  assert.equal(
+    faults.filter((text) => /Cannot go on with the transaction/.test(text)),
+    [],
+    'it fences itself',
+  )
   assert.is(counts.filter((times) => times > 1).length, 0, 'some came twice')
   await cluster.stop()
   await admin.disconnect()
   await client.ok('DELETE', '/v1/pipelines/out')
+})
+
+group('a group whose members share out in another way is refused in one sentence', async () => {
+  const { client } = product!
+  const tag = `odd-${process.pid}`
+  await makeTopics(client, tag)
+  const odd: PartitionAssigner = () => ({
+    name: 'odd',
+    version: 0,
+    protocol: ({ topics }) => ({
+      name: 'odd',
+      metadata: AssignerProtocol.MemberMetadata.encode({ version: 0, topics, userData: Buffer.alloc(0) }),
+    }),
+    assign: () => Promise.resolve([]),
+  })
+  const consumer = js.consumer({ groupId: `${tag}-group`, partitionAssigners: [odd] })
+  await consumer.connect()
+  await consumer.subscribe({ topic: `${tag}-in` })
+  const joined = new Promise((done) => consumer.on('consumer.group_join', done))
+  await consumer.run({ eachMessage: () => Promise.resolve() })
+  await joined
+  await client.ok('POST', '/v1/pipelines', passing('odd', tag, 'at-least-once'))
+  const { reason } = await client.state('odd', 'failed')
+  assert.match(reason.message, /have them offer one of these/)
+  await consumer.disconnect()
+  await client.ok('DELETE', '/v1/pipelines/odd')
 })
 
 group('the source `kafka` joins a group of another cluster', async () => {
@@ -142,28 +178,6 @@ group('the source `kafka` joins a group of another cluster', async () => {
     () => `the group has not all of ${fed} in ${PARTITIONS} partitions`,
   )
   await client.ok('DELETE', '/v1/pipelines/far-a')
-})
-
-group('a member that takes longer than its session to let go stays one', async () => {
-  const { transport } = product!.host
-  const topic = `slow-${process.pid}`
-  await transport.createTopic({ name: topic, partitions: 2 })
-  const slow = new TestMember(transport, topic, topic)
-  await slow.assigned()
-  const other = new TestMember(transport, topic, topic)
-  const letGo = await slow.revoked()
-  const since = Date.now()
-  await until(
-    () => (Date.now() - since > SESSION_MS + 1_000 ? true : undefined),
-    () => 'time stands still',
-  )
-  assert.is(other.membership, undefined)
-  await slow.member.publish(slow.membership!, new Map([[0, 3n]]))
-  letGo()
-  assert.equal([...(await slow.assigned()), ...(await other.assigned())].sort(), [0, 1])
-  assert.equal(await other.member.committed([0]), new Map([[0, 3n]]))
-  assert.equal([slow.troubles, other.troubles], [[], []])
-  await Promise.all([slow.member.leave(), other.member.leave()])
 })
 
 test.run()

@@ -14,7 +14,7 @@ import {
   type Share,
   syncGroupRequest,
 } from './group-requests.ts'
-import { asSpqrError, FAULT, isFault, KafkaFault } from './kafka-fault.ts'
+import { asSpqrError, FAULT, isFault, isRetriable, KafkaFault } from './kafka-fault.ts'
 import type { KafkaRequest } from './request.ts'
 import { offsetCommitRequest, stableOffsetsRequest } from './transaction-requests.ts'
 
@@ -25,6 +25,8 @@ export const SESSION_MS = 10_000
 /** So soon a member learns that others came or went. */
 const HEARTBEAT_MS = 500
 const AGAIN_MS = 500
+/** A broker that is new, or that others take over from, is ready sooner. */
+const TROUBLE_MS = 5_000
 const LEAVE_MS = 2_000
 /** A join is answered when the slowest member is there. */
 const JOIN_MS = REBALANCE_MS + 10_000
@@ -47,7 +49,9 @@ export class KafkaMember implements GroupMember {
   readonly #link = `member ${++members}` as const
   #member = ''
   #hasLeft = false
-  #isTroubled = false
+  /** Since when nothing was answered, ms since 1970; 0: it was. */
+  #troubledAt = 0
+  #isTold = false
   /** Ends a wait early. */
   #wake: () => void = () => {}
 
@@ -203,15 +207,23 @@ export class KafkaMember implements GroupMember {
 
   async #ask<T>(request: KafkaRequest<T>, timeoutMs?: number): Promise<T> {
     const answer = await this.#cluster.sendToCoordinator('group', this.#group, request, this.#link, timeoutMs)
-    this.#isTroubled = false
+    this.#troubledAt = 0
+    this.#isTold = false
     return answer
   }
 
-  /** Told once, until brokers answer again. */
+  /** Told once, until brokers answer again; what is over soon is no trouble. */
   #trouble(action: string, thrown: unknown): void {
-    if (this.#isTroubled || this.#hasLeft) return
-    this.#isTroubled = true
-    this.#listener.trouble(asSpqrError(`${action} the group "${this.#group}"`, thrown))
+    this.#troubledAt ||= Date.now()
+    const isBrief = isRetriable(thrown) && Date.now() - this.#troubledAt < TROUBLE_MS
+    if (isBrief || this.#isTold || this.#hasLeft) return
+    this.#isTold = true
+    if (!isFault(thrown, FAULT.INCONSISTENT_GROUP_PROTOCOL)) {
+      this.#listener.trouble(asSpqrError(`${action} the group "${this.#group}"`, thrown))
+      return
+    }
+    const text = `Cannot join the group "${this.#group}": its members share out partitions in none of the ways ${PROTOCOLS.join(', ')}; have them offer one of these, or take another group.`
+    this.#listener.trouble(new SpqrError('INVALID_STATE', text, { cause: thrown }))
   }
 
   #rest(ms: number): Promise<void> {

@@ -262,6 +262,24 @@ kafkaTest('who takes a slot over fences who had it, whatever it still has open',
   await successor.stop()
 })
 
+kafkaTest('a slot that is taken over and back again goes on at once, however often', async ({ transport, topic }) => {
+  await transport.createTopic({ name: topic })
+  const slot = slotId()
+  const name = (epoch: number): string => `${slot.tenant}/${slot.pipeline}/${epoch}`
+  const other = await start()
+  for (let epoch = 1; epoch <= 4; epoch++) {
+    const [has, had] = epoch % 2 ? [transport, other] : [other, transport]
+    await has.fence(slot)
+    await append(has, topic, values(epoch, 1), { transaction: name(epoch) })
+    await commit(has, slot, epoch, { transaction: name(epoch) })
+    if (epoch < 4) continue
+    const error = await rejects(append(had, topic, values(99, 1), { transaction: name(epoch + 1) }), 'INVALID_STATE')
+    assert.is(error.extra?.fenced, true)
+  }
+  assert.equal(texts(await readAll(transport, topic)), texts(values(1, 4)))
+  await other.stop()
+})
+
 kafkaTest('a checkpoint is found though another slot’s transaction is open before it', async (context) => {
   const { transport, topic } = context
   await transport.createTopic({ name: topic })
