@@ -11,12 +11,14 @@ import { Slabs } from './counters.ts'
 import { FairQueue } from './fair-queue.ts'
 import type { LoadedModule } from './instance.ts'
 import type { BridgeToCompute, ComputeToBridge, FromCompute, ToCompute, TraceInfo } from './messages.ts'
+import { limitsOf } from './operator-node.ts'
 import { RingOutput } from './output.ts'
-import { Pipeline, type PipelineContext } from './pipeline.ts'
+import { LongStart, Pipeline, type PipelineContext, refusal } from './pipeline.ts'
 import { Sink } from './sink.ts'
 import { makeSpare } from './spare-instances.ts'
 import type { Status } from './status.ts'
 import { Timers } from './timers.ts'
+import type { Started, Verdict } from './trial.ts'
 import { Trials } from './trials.ts'
 
 /** A pipeline's turn, ms: short enough that its neighbours hardly notice. */
@@ -177,19 +179,7 @@ export class ComputeLoop {
         return
       }
       case 'create':
-        this.answer(message.request, () => {
-          const link = this.bridges[message.bridge]!
-          const pipeline = new Pipeline(message.pipeline, message.graph, message.paused, link.context)
-          try {
-            const changes = pipeline.create(message.images)
-            if (message.edges) pipeline.countOn(message.edges)
-            this.pipelines.set(message.pipeline, pipeline)
-            return { changes }
-          } catch (thrown) {
-            pipeline.drop()
-            throw thrown
-          }
-        })
+        this.create(message, new Map())
         return
       case 'change':
         this.answer(message.request, () => ({
@@ -235,6 +225,60 @@ export class ComputeLoop {
         this.stopped = true
         return
     }
+  }
+
+  /** @param ready operators that took too long to be started here */
+  private create(message: Extract<ToCompute, { type: 'create' }>, ready: Map<string, Started>): void {
+    const link = this.bridges[message.bridge]!
+    const pipeline = new Pipeline(message.pipeline, message.graph, message.paused, link.context)
+    let long: LongStart | undefined
+    try {
+      const changes = pipeline.create(message.images, ready)
+      if (message.edges) pipeline.countOn(message.edges)
+      this.pipelines.set(message.pipeline, pipeline)
+      this.answer(message.request, () => ({ changes }))
+    } catch (thrown) {
+      pipeline.drop()
+      if (thrown instanceof LongStart) long = thrown
+      else this.refuse(message.request, thrown)
+    }
+    if (long) this.startElsewhere(message, ready, long)
+  }
+
+  private startElsewhere(
+    message: Extract<ToCompute, { type: 'create' }>,
+    ready: Map<string, Started>,
+    { spec, image }: LongStart,
+  ): void {
+    const { tenantIndex } = message.graph
+    const judged = ({ fault, state, change, fuelUsed }: Verdict): void => {
+      this.setup.quota.tookFuel(tenantIndex, fuelUsed)
+      if (fault || !state) {
+        this.refuse(message.request, fault ? refusal(spec, fault) : new Error('a start left no state'))
+        return
+      }
+      ready.set(spec.component, { state, change })
+      this.create(message, ready)
+    }
+    this.trials.start(
+      { judged, lost: () => this.create(message, ready) },
+      {
+        tenant: tenantIndex,
+        pipeline: message.pipeline,
+        loaded: this.modules.get(spec.digest)!,
+        limits: limitsOf(spec),
+        portsLow: -1,
+        portsHigh: -1,
+        from: { settings: spec.settings, image: image ? { memory: image.memory, globals: image.globals } : null },
+        input: new Uint8Array(0),
+      },
+    )
+  }
+
+  private refuse(request: number, thrown: unknown): void {
+    this.answer(request, () => {
+      throw thrown
+    })
   }
 
   private pipeline(key: number): Pipeline {

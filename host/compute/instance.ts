@@ -21,7 +21,14 @@ import { DEPTH_EXPORT, FUEL_EXPORT, GROW_FAILED_EXPORT } from '../sandbox/write-
 import { CALL_CONFIGURE, CALL_FLUSH, CALL_PROCESS, CALL_WATERMARK, CallLog } from './call-log.ts'
 import { type Fault, faultOf, GuestAbort } from './fault.ts'
 import { runAs } from './imports.ts'
-import { memoryOf, noteStartedMemory, packMemory, type RestingState, unpackMemory } from './resting-state.ts'
+import {
+  isStartedMemoryKnown,
+  memoryOf,
+  noteStartedMemory,
+  packMemory,
+  type RestingState,
+  unpackMemory,
+} from './resting-state.ts'
 import { takeInstance } from './spare-instances.ts'
 
 /** Regions before the first record: idle instances stay small. */
@@ -167,8 +174,8 @@ export class Instance {
   }
 
   /** Runs the module's own top level, makes the regions. @returns false: `fault` says why */
-  start(): boolean {
-    return this.guarded(this.limits.fuelPerSetup, () => {
+  start(fuel = this.limits.fuelPerSetup): boolean {
+    return this.guarded(fuel, () => {
       this.exports.spqr_start?.()
       if (this.exports.spqr_abi() !== ABI_VERSION) throw new GuestAbort('OPERATOR_TRAP', 'another ABI version')
       this.allocate(REGION_BYTES_IDLE)
@@ -180,11 +187,11 @@ export class Instance {
    * Gives the guest its settings, at the start and at each change.
    * @returns CHANGE_KEEP, CHANGE_RESET or, where it faulted and is undone, a negative number
    */
-  configure(settings: Uint8Array): number {
+  configure(settings: Uint8Array, fuel = this.limits.fuelPerSetup): number {
     if (!this.prepareRegions(settings.length)) return -2
     if (this.configured) this.takeSnapshot()
     this.bytes.set(settings, this.input)
-    const change = this.run(CALL_CONFIGURE, settings.length, this.limits.fuelPerSetup)
+    const change = this.run(CALL_CONFIGURE, settings.length, fuel)
     if (change < 0) {
       if (this.configured) this.restoreSnapshot()
       return change
@@ -340,6 +347,8 @@ export class Instance {
   /** Keeps of an idle instance only what differs from one that has only started; the next call wakes it. Between calls only. */
   rest(): void {
     if (this.resting !== null || !this.configured || this.memoryBytes > REST_BYTES_MAX) return
+    // It was started elsewhere.
+    if (!isStartedMemoryKnown(this.loaded.module)) return
     this.resting = {
       memoryBytes: this.memoryBytes,
       runs: packMemory(this.loaded.module, this.exports.memory.buffer as ArrayBuffer),

@@ -39,7 +39,7 @@ import { Instance, type InstanceLimits, type InstanceOwner, type LoadedModule } 
 import type { Image, OperatorSpec } from './messages.ts'
 import { Stage } from './output.ts'
 import type { Timer, Timers } from './timers.ts'
-import type { TrialCall, Verdict } from './trial.ts'
+import type { Started, TrialCall, Verdict } from './trial.ts'
 
 /**
  * One slice, half a millisecond of optimised guest code, of what was never run before 2 to 5: longer no call holds up the other
@@ -185,17 +185,23 @@ export class OperatorNode implements InstanceOwner {
     this.instance = new Instance(loaded, owner.hasTrials ? slices : this.limits, this)
   }
 
-  /** Starts the instance, from an image where there is one. @returns the fault that refuses it */
-  start(image: Image | undefined): { fault: Fault | null; stateReset: boolean } {
+  /**
+   * Starts the instance, from an image where there is one.
+   * @param setupFuel less than its whole budget where what is longer is started elsewhere
+   * @param started where that has led to
+   * @returns the fault that refuses it
+   */
+  start(image: Image | undefined, setupFuel?: number, started?: Started): { fault: Fault | null; stateReset: boolean } {
     const instance = this.instance
-    if (!instance.start()) return { fault: instance.fault, stateReset: false }
+    if (started) instance.adopt(started.state)
+    else if (!instance.start(setupFuel)) return { fault: instance.fault, stateReset: false }
     if (image) {
-      instance.restore(image.memory, image.globals)
+      if (!started) instance.restore(image.memory, image.globals)
       this.sequence = image.sequence
       this.sinceFlush = image.sinceFlush
       this.ended = image.ended
     }
-    const change = instance.configure(textEncoder.encode(this.spec.settings))
+    const change = started?.change ?? instance.configure(textEncoder.encode(this.spec.settings), setupFuel)
     if (change < 0) return { fault: instance.fault, stateReset: false }
     this.counters.values[MEMORY_BYTES] = instance.memoryBytes
     if (image && !this.ended) this.armTimer()
@@ -621,7 +627,7 @@ export class OperatorNode implements InstanceOwner {
       limits,
       portsLow: this.portsLow,
       portsHigh: this.portsHigh,
-      state,
+      from: state,
       input: part ? part.input.slice(part.from, part.to) : NO_INPUT,
     })
     this.trial = { number, part }
@@ -793,7 +799,8 @@ export class OperatorNode implements InstanceOwner {
 const NO_INPUT = new Uint8Array(0)
 const NO_VALUE = 0xffffffff
 
-function limitsOf({ limits }: OperatorSpec): InstanceLimits {
+/** Whole budgets. */
+export function limitsOf({ limits }: OperatorSpec): InstanceLimits {
   const fuelPerFlush = Math.min(FUEL_MAX, limits.fuelPerRecord * FLUSH_FACTOR)
   return {
     fuelPerCall: SLICE_FUEL,

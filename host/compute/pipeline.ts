@@ -23,14 +23,14 @@ import type {
   OperatorSpec,
   TraceInfo,
 } from './messages.ts'
-import { type NodeOwner, OperatorNode } from './operator-node.ts'
+import { limitsOf, type NodeOwner, OperatorNode } from './operator-node.ts'
 import { type Output, RingOutput, Stage } from './output.ts'
 import { Sink, type SinkOwner } from './sink.ts'
 import { changesOf, Split } from './split.ts'
 import type { Splitter } from './splitter.ts'
 import { Tap } from './tap.ts'
 import type { Timers } from './timers.ts'
-import type { TrialCall, Verdict } from './trial.ts'
+import type { Started, TrialCall, Verdict } from './trial.ts'
 import type { Trials } from './trials.ts'
 import { componentOf } from './units.ts'
 
@@ -53,6 +53,8 @@ export interface PipelineContext {
 }
 
 const ALL = -1
+/** Of a start and a configuration on the compute worker, each; a millisecond or two. */
+const START_FUEL = 20_000_000
 /** Dead letters that may wait before operators do. */
 const LETTERS_BYTES = 1 << 20
 /** Of an edge that names a policy but no capacity. */
@@ -91,14 +93,20 @@ export class Pipeline implements NodeOwner, SinkOwner {
     this.timers = context.timers
   }
 
-  /** Builds everything. @throws SpqrError INVALID_DOCUMENT where an operator refuses its settings */
-  create(images: Image[]): ChangeResult[] {
+  /**
+   * Builds everything.
+   * @param ready operators that were started elsewhere
+   * @throws LongStart where one takes longer than a slice; SpqrError INVALID_DOCUMENT where one refuses its settings
+   */
+  create(images: Image[], ready: ReadonlyMap<string, Started> = new Map()): ChangeResult[] {
     const changes: ChangeResult[] = []
     this.makeSplits(this.graph, images)
     for (const spec of this.graph.operators) {
       const image = images.find((i) => i.component === spec.component && i.digest === spec.digest)
       const node = this.makeNode(spec)
-      const started = node.start(image)
+      const fuel = Math.min(START_FUEL, limitsOf(spec).fuelPerSetup)
+      const started = node.start(image, this.hasTrials ? fuel : undefined, ready.get(spec.component))
+      if (started.fault?.code === 'FUEL_EXHAUSTED' && this.hasTrials) throw new LongStart(spec, image, started.fault)
       if (started.fault) throw refusal(spec, started.fault)
       this.nodes.set(spec.component, node)
       changes.push({ component: spec.component, sequence: node.sequence + 1, stateReset: started.stateReset })
@@ -682,7 +690,19 @@ function queuesOf(inputs: Input[]): EdgeQueue[] {
   return inputs.map((input) => input.output).filter((output) => output instanceof EdgeQueue)
 }
 
-function refusal(spec: OperatorSpec, fault: Fault): SpqrError {
+/** An operator did not start within a slice: it is to be started elsewhere. */
+export class LongStart extends Error {
+  override readonly name = 'LongStart'
+  readonly spec: OperatorSpec
+  readonly image: Image | undefined
+  constructor(spec: OperatorSpec, image: Image | undefined, fault: Fault) {
+    super(refusal(spec, fault).message)
+    this.spec = spec
+    this.image = image
+  }
+}
+
+export function refusal(spec: OperatorSpec, fault: Fault): SpqrError {
   const component = componentOf(spec.component)
   return new SpqrError('INVALID_DOCUMENT', `Operator "${component}" refuses its settings: ${fault.message}`, {
     issues: [{ pointer: `/components/${component}/settings`, message: fault.message }],

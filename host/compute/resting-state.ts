@@ -20,6 +20,11 @@ export function noteStartedMemory(module: WebAssembly.Module, memory: ArrayBuffe
   if (!startedMemories.has(module)) startedMemories.set(module, new Int32Array(memory.slice(0)))
 }
 
+/** An instance of this module has started on this thread: others can rest. */
+export function isStartedMemoryKnown(module: WebAssembly.Module): boolean {
+  return startedMemories.has(module)
+}
+
 /** Takes about as long as copying it three times. */
 export function packMemory(module: WebAssembly.Module, memory: ArrayBuffer): Int32Array {
   const words = new Int32Array(memory)

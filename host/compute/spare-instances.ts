@@ -21,6 +21,11 @@ export function takeInstance(module: WebAssembly.Module): WebAssembly.Instance {
   // One more than was there: a pipeline of eight filters finds eight the next time.
   const wanted = Math.min(SPARES_MAX, spare ? known!.wanted : (known?.wanted ?? 0) + 1)
   spares.set(module, { wanted, made: known?.made ?? [] })
+  // Also where no spare is ever made: what is kept of modules has a bound.
+  for (const [oldest] of spares) {
+    if (spares.size <= SPARES_MAX) break
+    spares.delete(oldest)
+  }
   return spare ?? new WebAssembly.Instance(module, guestImports)
 }
 

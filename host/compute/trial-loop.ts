@@ -8,7 +8,7 @@ import { type Fault, type GuestAbort, outputExceeded } from './fault.ts'
 import { Instance, type InstanceOwner } from './instance.ts'
 import { Stage } from './output.ts'
 import { type Status, TRIALS } from './status.ts'
-import type { FromTrials, ToTrials, TrialCall, TrialsMessage, Verdict } from './trial.ts'
+import type { FromTrials, Start, ToTrials, TrialCall, TrialsMessage, Verdict } from './trial.ts'
 
 /** Of 19: where cores are few, those who hold to their slices come first, and this thread still has a share. */
 const NICENESS = 10
@@ -96,18 +96,23 @@ export function tryCall(call: TrialCall): Verdict {
     logs: collector.logs,
     logsDropped: 0,
     wantsFlush: false,
+    change: 0,
     fuelUsed: 0,
     busyMs: 0,
   }
   let instance: Instance
   try {
     instance = new Instance(call.loaded, call.limits, collector)
-    instance.adopt(call.state)
+    if (!('settings' in call.from)) instance.adopt(call.from)
   } catch (thrown) {
     return { ...verdict, fault: noRoom(thrown) }
   }
   instance.connect(call.portsLow, call.portsHigh)
-  const isDone = call.input.length === 0 ? instance.flush() >= 0 : processAlone(instance, call.input)
+  let isDone: boolean
+  if ('settings' in call.from) {
+    verdict.change = start(instance, call.from)
+    isDone = verdict.change >= 0
+  } else isDone = call.input.length === 0 ? instance.flush() >= 0 : processAlone(instance, call.input)
   verdict.fuelUsed = instance.fuelUsed
   verdict.busyMs = instance.busyMs
   verdict.logsDropped = collector.logsDropped
@@ -121,6 +126,13 @@ export function tryCall(call: TrialCall): Verdict {
     rejected: collector.rejection,
     wantsFlush: instance.wantsFlush,
   }
+}
+
+/** @returns what the guest said to its settings; negative: it faulted */
+function start(instance: Instance, { settings, image }: Start): number {
+  if (!instance.start()) return -1
+  if (image) instance.restore(image.memory, image.globals)
+  return instance.configure(new TextEncoder().encode(settings))
 }
 
 function processAlone(instance: Instance, input: Uint8Array): boolean {

@@ -6,7 +6,20 @@
 import type { Fault } from './fault.ts'
 import type { InstanceLimits, InstanceState, LoadedModule } from './instance.ts'
 
-/** What is to be tried: one record, or a flush. */
+/** How an instance is started: from an image where there is one, with these settings. */
+export interface Start {
+  settings: string
+  image: { memory: Uint8Array; globals: Record<string, number | string> } | null
+}
+
+/** Where a start elsewhere led to. */
+export interface Started {
+  state: InstanceState
+  /** What the guest said to its settings. */
+  change: number
+}
+
+/** What is to be tried: one record, a flush, or a start. */
 export interface TrialCall {
   /** Number of the tenant: tenants take turns. */
   tenant: number
@@ -16,8 +29,9 @@ export interface TrialCall {
   limits: InstanceLimits
   portsLow: number
   portsHigh: number
-  state: InstanceState
-  /** The record; empty for a flush. */
+  /** Before the call; of what is yet to start, how. */
+  from: InstanceState | Start
+  /** The record; empty for a flush or a start. */
   input: Uint8Array
 }
 
@@ -34,6 +48,8 @@ export interface Verdict {
   /** Lines that were not kept. */
   logsDropped: number
   wantsFlush: boolean
+  /** What was said to the settings of a start. */
+  change: number
   fuelUsed: number
   busyMs: number
 }

@@ -33,7 +33,15 @@ export class Trials {
   start(owner: TrialOwner, call: TrialCall): number {
     const trial = this.next++
     this.waiting.set(trial, owner)
-    this.post({ type: 'try', trial, call }, [call.state.memory.buffer as ArrayBuffer])
+    const { from } = call
+    // Without what a worker knows of a module besides: its names and positions are many.
+    const { digest, module, globals, memoryBytesMax, depthLimit } = call.loaded
+    const loaded = { digest, module, globals, memoryBytesMax, depthLimit }
+    // The image of a start is needed again if the thread is lost.
+    this.post(
+      { type: 'try', trial, call: { ...call, loaded } },
+      'settings' in from ? [] : [from.memory.buffer as ArrayBuffer],
+    )
     return trial
   }
 

@@ -15,6 +15,7 @@ import { RingOutput } from '../../host/compute/output.ts'
 import { Pipeline, type PipelineContext } from '../../host/compute/pipeline.ts'
 import { Sink } from '../../host/compute/sink.ts'
 import { Timers } from '../../host/compute/timers.ts'
+import type { Started } from '../../host/compute/trial.ts'
 import { Trials } from '../../host/compute/trials.ts'
 import {
   decodeRecord,
@@ -125,12 +126,18 @@ export class ComputeDriver implements PipelineContext {
   private readonly buffer = new RecordBuffer()
 
   /** @param trials connected to a trial thread; else every call has its whole budget here */
-  constructor(graph: GraphSpec, modules: TestModule[], images: Image[] = [], trials = new Trials()) {
+  constructor(
+    graph: GraphSpec,
+    modules: TestModule[],
+    images: Image[] = [],
+    trials = new Trials(),
+    ready?: ReadonlyMap<string, Started>,
+  ) {
     this.trials = trials
     this.slabs.add(0, makeSlab())
     this.modules = new Map(modules.map((module) => [module.digest, module]))
     this.pipeline = new Pipeline(1, graph, false, this)
-    this.pipeline.create(images)
+    this.pipeline.create(images, ready)
   }
 
   // PipelineContext

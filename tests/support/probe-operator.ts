@@ -71,6 +71,20 @@ class Probe extends Operator {
 register(new Probe())
 `
 
+/** An operator whose `configure` takes so many steps; -1: it never ends. */
+export const SLOW_START = `import { Operator, Settings, Change, Record, Emitter, register } from 'spqr'
+class Slow extends Operator {
+  x: i32 = 0
+  configure(settings: Settings): Change {
+    const steps = <i32>settings.i64('steps')
+    for (let i = 0; steps < 0 || i < steps; i++) this.x = this.x * 31 + i
+    return Change.Keep
+  }
+  process(record: Record, out: Emitter): void { out.write(this.x.toString()) }
+}
+register(new Slow())
+`
+
 export const PROBE_PORTS = ['out', 'side', 'errors']
 export type TestModule = LoadedModule & { trace: TraceInfo }
 

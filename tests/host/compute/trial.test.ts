@@ -2,10 +2,13 @@
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { limitsOf } from '../../../host/compute/operator-node.ts'
+import { LongStart } from '../../../host/compute/pipeline.ts'
+import type { Verdict } from '../../../host/compute/trial.ts'
 import { until } from '../../support/bridge-driver.ts'
 import { seeded } from '../../support/client.ts'
 import { ComputeDriver, edge, graphOf, operator } from '../../support/compute-driver.ts'
-import { compiledWasm, loaded, PROBE_PORTS, probe, type TestModule } from '../../support/probe-operator.ts'
+import { compiledWasm, loaded, PROBE_PORTS, probe, SLOW_START, type TestModule } from '../../support/probe-operator.ts'
 import { TrialThread } from '../../support/trial-thread.ts'
 
 /** More than a slice, less than a record's budget. */
@@ -167,6 +170,53 @@ register(new Long())
   await comes(driver, 3)
   assert.equal(driver.shown('out'), ['2', '3', '<end>'])
 })
+
+trials(
+  'of a pipeline’s start: what takes long is made elsewhere, and what never ends refuses the creation',
+  async () => {
+    const module = await loaded((await compiledWasm(SLOW_START, PROBE_PORTS)).wasm)
+    const thread = new TrialThread()
+    threads.push(thread)
+    const from = (steps: number) => ({ settings: `{"steps":${steps}}` })
+    const attempt = (steps: number): LongStart => {
+      try {
+        new ComputeDriver(graph(module, from(steps)), [module], [], thread.trials)
+      } catch (thrown) {
+        if (thrown instanceof LongStart) return thrown
+        throw thrown
+      }
+      throw new Error('it started here')
+    }
+    const here = new ComputeDriver(graph(module, from(10_000_000)), [module]).feed('in', ['a'])
+    const verdicts: Verdict[] = []
+    for (const steps of [10_000_000, -1]) {
+      const { spec } = attempt(steps)
+      thread.trials.start(
+        { judged: (verdict) => verdicts.push(verdict), lost: () => assert.unreachable() },
+        {
+          tenant: 0,
+          pipeline: 1,
+          loaded: module,
+          limits: limitsOf(spec),
+          portsLow: -1,
+          portsHigh: -1,
+          from: { settings: spec.settings, image: null },
+          input: new Uint8Array(0),
+        },
+      )
+    }
+    await until(() => {
+      thread.trials.take()
+      return verdicts.length === 2
+    }, 'the starts are not judged')
+    assert.is(verdicts[1]!.fault?.code, 'FUEL_EXHAUSTED')
+    assert.is(verdicts[0]!.fault, null)
+    const { state, change } = verdicts[0]!
+    const ready = new Map([['op', { state: state!, change }]])
+    const driver = new ComputeDriver(graph(module, from(10_000_000)), [module], [], thread.trials, ready)
+    assert.equal(driver.feed('in', ['a']).shown('out'), here.shown('out'))
+  },
+)
 
 trials('of what was dropped are nobody’s', async () => {
   const { driver } = await apart()

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { until } from '../../support/bridge-driver.ts'
+import { compiledWasm, PROBE_PORTS, SLOW_START } from '../../support/probe-operator.ts'
 import { emitter, numbers, source, TestHost } from '../../support/test-host.ts'
 
 let t: TestHost
@@ -67,6 +68,25 @@ cycle('a change of settings keeps the state; one that is refused changes nothing
   assert.is(refused.status, 422)
   await t.ingest('p', ['c'])
   assert.equal(texts(await t.readAtLeast('o', 3)), ['a#1', 'xb#2', 'xc#3'])
+})
+
+cycle('an operator whose start takes longer than a slice starts all the same, one without end is refused', async () => {
+  await t.topic('o')
+  const { report } = await t.host.modules.put((await compiledWasm(SLOW_START, PROBE_PORTS)).wasm)
+  const slow = (id: string, steps: number): ReturnType<typeof through> => {
+    const plan = through(id, 'o', {}, { steps })
+    for (const component of plan.components) if (component.kind === 'operator') component.digest = report.digest
+    return plan
+  }
+  const never = await t.put(slow('never', -1))
+  assert.equal([never.status, never.body.code], [422, 'INVALID_DOCUMENT'])
+  await t.create(slow('p', 10_000_000))
+  await t.ingest('p', ['a'])
+  await t.readAtLeast('o', 1)
+  await t.ok('POST', '/pipelines/default/p/stop')
+  await t.ok('POST', '/pipelines/default/p/resume')
+  await t.ingest('p', ['a'])
+  assert.is((await t.readAtLeast('o', 2)).length, 2)
 })
 
 cycle('a change whose new emitter cannot be opened changes nothing, and gives its numbers back', async () => {
