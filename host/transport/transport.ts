@@ -157,7 +157,10 @@ export interface Transport {
   /** Topics whose name begins with `prefix`, by name; none missing, none twice. */
   listTopics(prefix: string): Promise<TopicInfo[]>
   topic(name: string): Promise<TopicInfo | undefined>
-  /** Bytes that topics whose name begins with `prefix` hold, uncompressed; absent where the transport does not know. */
+  /**
+   * Bytes that topics whose name begins with `prefix` hold: uncompressed in the embedded log, as one broker keeps them in Kafka;
+   * absent where the transport does not know.
+   */
   topicBytes?(prefix: string): Promise<Map<string, number>>
 
   /**

@@ -162,7 +162,8 @@ export class QuotaKeeper {
   async used(
     tenant: string,
   ): Promise<Required<Pick<Quotas, 'pipelines' | 'operators' | 'compileSeconds'>> & Use & { topicBytes?: number }> {
-    const bytes = await this.#readTopicBytes(tenant)
+    // Kafka may not tell everybody.
+    const bytes = await this.#readTopicBytes(tenant).catch(() => undefined)
     return {
       pipelines: this.#index.list(tenant).length,
       ...this.#sum(tenant, undefined),

@@ -204,3 +204,33 @@ export function describeTopicsRequest(
     },
   }
 }
+
+/** @returns bytes of the log of every replica that this broker has, by topic and partition */
+export function describeLogDirsRequest(): KafkaRequest<{ topic: string; partition: number; bytes: number }[]> {
+  return {
+    apiKey: 35,
+    apiVersion: 1,
+    apiName: 'DescribeLogDirs',
+    // No list: all of them.
+    body: new WireWriter().i32(-1).bytes,
+    read: (from) => {
+      from.throttle()
+      const all: { topic: string; partition: number; bytes: number }[] = []
+      from.array(() => {
+        check(from.i16())
+        from.string()
+        from.array(() => {
+          const topic = from.string()
+          from.array(() => {
+            const partition = from.i32()
+            const bytes = from.i64()
+            from.i64()
+            const isMoving = from.bool()
+            if (!isMoving) all.push({ topic, partition, bytes })
+          })
+        })
+      })
+      return all
+    },
+  }
+}

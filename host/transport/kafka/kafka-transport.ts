@@ -145,6 +145,10 @@ export class KafkaTransport implements Transport {
     return this.#call('list topics', () => this.#admin.list(prefix))
   }
 
+  topicBytes(prefix: string): Promise<Map<string, number>> {
+    return this.#call('ask what topics hold', () => this.#admin.bytes(prefix))
+  }
+
   topic(name: string): Promise<TopicInfo | undefined> {
     return this.#call('describe a topic', () => this.#admin.info(name))
   }

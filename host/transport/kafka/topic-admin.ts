@@ -4,7 +4,13 @@
 import { SpqrError } from '../../../schemas/errors.ts'
 import { checkTopicSpec, topicNameProblem } from '../topic-spec.ts'
 import type { TopicInfo, TopicSpec } from '../transport.ts'
-import { createTopicRequest, deleteTopicRequest, describeTopicsRequest, metadataRequest } from './admin-requests.ts'
+import {
+  createTopicRequest,
+  deleteTopicRequest,
+  describeLogDirsRequest,
+  describeTopicsRequest,
+  metadataRequest,
+} from './admin-requests.ts'
 import { type Cluster, noTopic, sleep } from './cluster.ts'
 import { check, FAULT, isFault } from './kafka-fault.ts'
 
@@ -13,6 +19,7 @@ const COMMAND_MS = 10_000
 const SPREAD_MS = 5_000
 const DESCRIBED_AT_ONCE = 200
 const SETTINGS_AGE_MS = 60_000
+const BYTES_AGE_MS = 500
 /** As brokers have it, where a topic does not say and they do not tell. */
 const MAX_MESSAGE_BYTES = 1_048_588
 const FOREVER = '9223372036854775807'
@@ -28,6 +35,8 @@ export class TopicAdmin {
   readonly #cluster: Cluster
   readonly #batchBytes = new Map<string, { value: Promise<number>; at: number }>()
   readonly #onChange: (topic: string) => void
+  #bytes: Promise<Map<string, number>> = Promise.resolve(new Map())
+  #bytesAt = 0
 
   /** @param onChange a topic was made or removed here */
   constructor(cluster: Cluster, onChange: (topic: string) => void) {
@@ -134,6 +143,37 @@ export class TopicAdmin {
       infos.push(...(await this.#describe(names.slice(at, at + DESCRIBED_AT_ONCE))))
     }
     return infos
+  }
+
+  /** Bytes of each topic's log, one replica of each partition; as of the last second. */
+  async bytes(prefix: string): Promise<Map<string, number>> {
+    if (Date.now() - this.#bytesAt >= BYTES_AGE_MS) {
+      this.#bytesAt = Date.now()
+      this.#bytes = this.#cluster.attempt('ask what topics hold', () => this.#askBytes())
+      this.#bytes.catch(() => {
+        this.#bytesAt = 0
+      })
+    }
+    const all = await this.#bytes
+    return new Map([...all].filter(([name]) => name.startsWith(prefix) && !HIDDEN_TOPICS.has(name)))
+  }
+
+  /** Replicas differ by what is on its way: the largest counts, and a broker that is away has no say. */
+  async #askBytes(): Promise<Map<string, number>> {
+    await this.#cluster.metadata([])
+    const answers = await Promise.allSettled(
+      this.#cluster.nodes.map((node) => this.#cluster.send(node, describeLogDirsRequest())),
+    )
+    const given = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+    const [first] = answers
+    if (given.length === 0 && first?.status === 'rejected') throw first.reason
+    const partitions = new Map<string, Map<number, number>>()
+    for (const { topic, partition, bytes } of given.flat()) {
+      const known = partitions.get(topic) ?? new Map<number, number>()
+      known.set(partition, Math.max(known.get(partition) ?? 0, bytes))
+      partitions.set(topic, known)
+    }
+    return new Map([...partitions].map(([topic, known]) => [topic, [...known.values()].reduce((a, b) => a + b, 0)]))
   }
 
   /** The largest batch that a topic takes. */

@@ -14,6 +14,7 @@ import {
   loadCodecs,
 } from '../../../../host/transport/kafka/codecs.ts'
 import { KafkaTransport } from '../../../../host/transport/kafka/kafka-transport.ts'
+import { until } from '../../../support/client.ts'
 import { skipWithoutKafka, startKafka, type TestKafka } from '../../../support/kafka.ts'
 import {
   append,
@@ -305,6 +306,23 @@ kafkaTest('a checkpoint is found though another slot’s transaction is open bef
   await other.stop()
   await dead.abort()
   await producer.disconnect()
+})
+
+kafkaTest('what topics hold is told, without what is another’s or the product’s own', async ({ transport, topic }) => {
+  const bytesOf = async (prefix: string): Promise<Map<string, number>> => transport.topicBytes(prefix)
+  await transport.createTopic({ name: topic, partitions: 2 })
+  for (const partition of [0, 1])
+    await append(transport, topic, [{ value: Buffer.alloc(100_000, 'x'), timestamp: 1 }], {}, partition)
+  await commit(transport, slotId(), 1)
+  const grown = await until(async () => {
+    const bytes = (await bytesOf(topic)).get(topic) ?? 0
+    return bytes >= 200_000 ? bytes : undefined
+  })
+  assert.ok(grown < 300_000, String(grown))
+  assert.equal([...(await bytesOf(`${topic}-`)).keys()], [])
+  assert.equal([...(await bytesOf('spqr.checkpoints')).keys()], [])
+  await transport.deleteTopic(topic)
+  await until(async () => !(await bytesOf(topic)).has(topic) || undefined)
 })
 
 kafkaTest('a state of 16 MiB is stored, changed in little, and restored by another process’s eyes', async (context) => {
