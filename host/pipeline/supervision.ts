@@ -81,8 +81,7 @@ export class Supervision {
     this.host.report(pipeline, error)
     pipeline.lost()
     pipeline.moveTo('starting')
-    const { tenant, id } = pipeline.plan
-    void this.host.inTurn(tenant, id, async () => {
+    void this.inBackground(pipeline, async () => {
       if (this.host.control(key) === pipeline) await this.startFromCheckpoint(pipeline)
     })
   }
@@ -92,8 +91,7 @@ export class Supervision {
     const lost = this.host.list().filter((pipeline) => pipeline.isLive && concerned(pipeline))
     for (const pipeline of lost) pipeline.lost()
     for (const pipeline of lost) {
-      const { tenant, id } = pipeline.plan
-      await this.host.inTurn(tenant, id, () => {
+      await this.inBackground(pipeline, () => {
         // Meanwhile it may have been removed, stopped or started again.
         const isSame = this.host.control(pipeline.key) === pipeline && isRunning(pipeline.state)
         return isSame ? this.startFromCheckpoint(pipeline) : Promise.resolve()
@@ -122,13 +120,22 @@ export class Supervision {
   private startAgainLater(pipeline: PipelineControl, error: SpqrError, waitMs: number): void {
     this.host.report(pipeline, error)
     pipeline.moveTo('starting')
-    const { tenant, id } = pipeline.plan
     const again = (): Promise<void> =>
-      this.host.inTurn(tenant, id, async () => {
+      this.inBackground(pipeline, async () => {
         const isWaiting = this.host.control(pipeline.key) === pipeline && pipeline.state === 'starting'
         if (!isWaiting || this.host.isStopping) return
         await this.startFromCheckpoint(pipeline, pipeline.wantsPause, Math.min(waitMs * 2, AGAIN_MS_MAX))
       })
     setTimeout(() => void again(), waitMs).unref()
+  }
+
+  /** In its turn; nobody waits for it, so what goes wrong is told by the pipeline's events, and the others go on. */
+  private async inBackground(pipeline: PipelineControl, work: () => Promise<void>): Promise<void> {
+    const { tenant, id } = pipeline.plan
+    try {
+      await this.host.inTurn(tenant, id, work)
+    } catch (thrown) {
+      this.host.report(pipeline, SpqrError.from(thrown))
+    }
   }
 }

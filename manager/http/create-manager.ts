@@ -123,7 +123,11 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
       .catch((error: Error) => log(`Cannot send the shipped operators ahead: ${error.message}`))
   for (const host of hosts.all()) await prepare(host)
   const started = Promise.all(hosts.all().map(fill)).then(() => undefined)
-  const warmed = started.then(() => Promise.all(hosts.all().map(warm)))
+  const warmed = started.then(
+    () => Promise.all(hosts.all().map(warm)),
+    // Told by `started`.
+    () => undefined,
+  )
   const registrar =
     hostSecret === undefined
       ? undefined
