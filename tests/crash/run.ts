@@ -15,6 +15,8 @@ const seed = Number(values.seed ?? Date.now() % 1_000_000)
 const print = (line: string): void => void process.stdout.write(`${line}\n`)
 let passed = 0
 let failed = 0
+// What was started ends with this process where it exits, not where a signal ends it.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 
 if (values.on !== 'kafka') await run('embedded', rounds ?? 10, crashRounds)
 if (values.on !== 'embedded') {
