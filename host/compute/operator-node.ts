@@ -7,16 +7,9 @@ import {
   KIND_BARRIER,
   KIND_DATA,
   KIND_END,
-  LOG_WARN,
-  RECORD_FLAGS,
   RECORD_HEADER_BYTES,
-  RECORD_HEADERS_BYTES,
-  RECORD_KEY_BYTES,
   RECORD_KIND,
-  RECORD_PORT,
-  RECORD_SEQUENCE,
   RECORD_SOURCE_OFFSET,
-  RECORD_VALUE_BYTES,
 } from '../record/record.ts'
 import { ImageMemory } from '../ring/image-memory.ts'
 import { clockUs, type Run } from '../ring/ring.ts'
@@ -32,12 +25,14 @@ import {
   RECORDS_IN,
   RECORDS_OUT,
 } from './counters.ts'
-import { type Fault, GuestAbort, outputExceeded } from './fault.ts'
+import { Emission } from './emission.ts'
+import { type Fault, GuestAbort } from './fault.ts'
 import { FaultShare } from './fault-share.ts'
 import { type Input, takeInput } from './input.ts'
 import { Instance, type InstanceLimits, type InstanceOwner, type LoadedModule } from './instance.ts'
+import { LogLines } from './log-lines.ts'
 import type { Image, OperatorSpec } from './messages.ts'
-import { Stage } from './output.ts'
+import type { Stage } from './output.ts'
 import type { Timer, Timers } from './timers.ts'
 import type { Started, TrialCall, Verdict } from './trial.ts'
 
@@ -56,8 +51,6 @@ const FLUSH_FACTOR = 10
 const BATCH_BYTES = 64 << 10
 /** No batch has more records. */
 const REJECTIONS_MAX = BATCH_BYTES / RECORD_HEADER_BYTES
-/** Lines of a guest's log in a second; what is more is counted. */
-const LOG_LINES_PER_SECOND = 100
 /** An instance that was not called since its start rests after so long, ms. */
 const REST_NEW_MS = 500
 /** One that was rests after as long without a call, at most twice as long. */
@@ -107,16 +100,12 @@ export class OperatorNode implements InstanceOwner {
   private readonly copies = new ImageMemory()
   /** Whole budgets; the instance has a slice of them where there are trials. */
   private readonly limits: InstanceLimits
-  /** Number of the last record that left. */
-  sequence = 0
   /** All inputs have ended, and it has flushed. */
   ended = false
   private readonly owner: NodeOwner
+  private readonly emission: Emission
+  private readonly log = new LogLines((level, text) => this.owner.logged(this, level, text))
   private nextInput = 0
-  private stagedSequence = 0
-  private stagedRecords = 0
-  /** Bytes that the present call has emitted so far. */
-  private handedBytes = 0
   private sinceFlush = 0
   /** Records asked for a flush: it comes before the next one, and before a barrier. */
   private flushDue = false
@@ -139,12 +128,9 @@ export class OperatorNode implements InstanceOwner {
   private endEpoch = -1
   private fuelTold = 0
   private busyTold = 0
-  private logSecond = 0
-  private logLines = 0
   private timer: Timer | null = null
   private restTimer: Timer | null = null
-  private portsLow = 0
-  private portsHigh = 0
+  private ports = { portsLow: 0, portsHigh: 0 }
   private readonly salvage: Salvage[]
   private readonly rejections: { offset: number; message: string }[] = []
   private readonly faults: FaultShare
@@ -162,10 +148,10 @@ export class OperatorNode implements InstanceOwner {
     faults = new FaultShare(),
   ) {
     replaced?.recall()
-    this.stage = replaced?.stage ?? new Stage()
+    this.emission = new Emission(replaced?.emission)
+    this.stage = this.emission.stage
     this.inputs = replaced?.inputs ?? []
     this.salvage = replaced?.salvage ?? []
-    this.sequence = replaced?.sequence ?? 0
     this.ended = replaced?.ended ?? false
     this.endEpoch = replaced?.endEpoch ?? -1
     this.flushDue = this.endEpoch >= 0
@@ -185,6 +171,11 @@ export class OperatorNode implements InstanceOwner {
     this.instance = new Instance(loaded, owner.hasTrials ? slices : this.limits, this)
   }
 
+  /** Number of the last record that left. */
+  get sequence(): number {
+    return this.emission.sequence
+  }
+
   /**
    * Starts the instance, from an image where there is one.
    * @param setupFuel less than its whole budget where what is longer is started elsewhere
@@ -197,7 +188,7 @@ export class OperatorNode implements InstanceOwner {
     else if (!instance.start(setupFuel)) return { fault: instance.fault, stateReset: false }
     if (image) {
       if (!started) instance.restore(image.memory, image.globals)
-      this.sequence = image.sequence
+      this.emission.sequence = image.sequence
       this.sinceFlush = image.sinceFlush
       this.ended = image.ended
     }
@@ -219,8 +210,8 @@ export class OperatorNode implements InstanceOwner {
 
   /** Says which ports have a consumer. */
   connect(portsLow: number, portsHigh: number): void {
-    this.portsLow = portsLow
-    this.portsHigh = portsHigh
+    this.emission.connect(portsLow, portsHigh)
+    this.ports = { portsLow, portsHigh }
     this.instance.connect(portsLow, portsHigh)
   }
 
@@ -299,15 +290,7 @@ export class OperatorNode implements InstanceOwner {
   // InstanceOwner
 
   emitted(bytes: Uint8Array, from: number, to: number): void {
-    const stage = this.stage
-    // What nobody listens for counts as well: it has to be checked all the same.
-    this.handedBytes += to - from
-    if (this.handedBytes > this.spec.limits.outputBytesPerRecord) {
-      throw outputExceeded(this.spec.limits.outputBytesPerRecord)
-    }
-    const start = stage.reserve(to - from)
-    stage.bytes.set(bytes.subarray(from, to), start)
-    stage.grow(this.checkFrames(start, start + (to - from)) - start)
+    this.emission.take(bytes, from, to, this.spec.limits.outputBytesPerRecord, this.spec.ports)
   }
 
   rejected(offset: number, message: () => string): void {
@@ -317,63 +300,11 @@ export class OperatorNode implements InstanceOwner {
   }
 
   logged(level: number, text: () => string): void {
-    const second = Math.floor(performance.now() / 1000)
-    if (second !== this.logSecond) {
-      const dropped = this.logLines - LOG_LINES_PER_SECOND
-      if (dropped > 0) this.owner.logged(this, LOG_WARN, `${dropped} more lines were not kept`)
-      this.logSecond = second
-      this.logLines = 0
-    }
-    if (++this.logLines <= LOG_LINES_PER_SECOND) this.owner.logged(this, level, text())
+    this.log.add(level, text)
   }
 
   woke(): void {
     this.restLater(REST_USED_MS)
-  }
-
-  /** Checks what the guest wrote, stamps sequences, leaves out what no port listens to. @returns the new end // hot */
-  private checkFrames(from: number, to: number): number {
-    const { bytes, words } = this.stage
-    let kept = from
-    for (let at = from; at < to; ) {
-      const word = at >> 2
-      const length = words[word]!
-      const key = words[word + (RECORD_KEY_BYTES >> 2)]!
-      const headers = words[word + (RECORD_HEADERS_BYTES >> 2)]!
-      const value = words[word + (RECORD_VALUE_BYTES >> 2)]!
-      // As unsigned numbers none may be negative; each is below 2^31, so the sum below is exact in a double.
-      const needed = RECORD_HEADER_BYTES + key + headers + value
-      const whole = length >= needed && length - needed < 8 && (length & 7) === 0 && at + length <= to
-      const port = bytes[at + RECORD_PORT]! | (bytes[at + RECORD_PORT + 1]! << 8)
-      if (
-        (key | headers | value) < 0 ||
-        !whole ||
-        bytes[at + RECORD_KIND] !== KIND_DATA ||
-        bytes[at + RECORD_FLAGS]! > 3
-      ) {
-        throw new GuestAbort('OPERATOR_TRAP', `the operator wrote no whole record at byte ${at - from} of its output`)
-      }
-      if (headers > 0 && !headersAreWhole(bytes, at + RECORD_HEADER_BYTES + key, headers)) {
-        throw new GuestAbort(
-          'OPERATOR_TRAP',
-          `the operator wrote headers that are none at byte ${at - from} of its output`,
-        )
-      }
-      if (port >= this.spec.ports) {
-        throw new GuestAbort('OPERATOR_TRAP', `the operator emitted to port ${port}, it has ${this.spec.ports}`)
-      }
-      if (((port < 32 ? this.portsLow >>> port : this.portsHigh >>> (port - 32)) & 1) === 1) {
-        const sequence = ++this.stagedSequence
-        if (kept !== at) bytes.copyWithin(kept, at, at + length)
-        const kw = (kept + RECORD_SEQUENCE) >> 2
-        words[kw] = sequence | 0
-        words[kw + 1] = (sequence / 4294967296) | 0
-        kept += length
-        this.stagedRecords++
-      }
-      at += length
-    }
-    return kept
   }
 
   private takeBatch(input: Input): void {
@@ -462,9 +393,7 @@ export class OperatorNode implements InstanceOwner {
   }
 
   private begin(): void {
-    this.stagedSequence = this.sequence
-    this.stagedRecords = 0
-    this.handedBytes = 0
+    this.emission.begin()
     this.rejections.length = 0
   }
 
@@ -472,10 +401,9 @@ export class OperatorNode implements InstanceOwner {
   private finish(since: number, records: number, consumed: number): number {
     const rejected = this.rejections.length > 0 ? this.reject(consumed) : 0
     const values = this.counters.values
-    values[RECORDS_OUT]! += this.stagedRecords
+    values[RECORDS_OUT]! += this.emission.records
     values[BYTES_OUT]! += this.stage.stagedBytes
-    this.sequence = this.stagedSequence
-    this.stage.publish(since)
+    this.emission.publish(since)
     this.counters.took((clockUs() - since) & 0x7fffffff, records)
     this.account()
     return rejected
@@ -625,8 +553,7 @@ export class OperatorNode implements InstanceOwner {
     const number = owner.startTrial(this, {
       loaded: this.loaded,
       limits,
-      portsLow: this.portsLow,
-      portsHigh: this.portsHigh,
+      ...this.ports,
       from: state,
       input: part ? part.input.slice(part.from, part.to) : NO_INPUT,
     })
@@ -651,7 +578,7 @@ export class OperatorNode implements InstanceOwner {
     this.instance.fuelUsed += verdict.fuelUsed
     this.instance.busyMs += verdict.busyMs
     for (const { level, text } of verdict.logs) this.logged(level, () => text)
-    this.logLines += verdict.logsDropped
+    this.log.drop(verdict.logsDropped)
     const { fault } = verdict
     const isHeavy = fault ? fault.code === 'FUEL_EXHAUSTED' : verdict.fuelUsed > (part ? SLICE_FUEL : FLUSH_SLICE_FUEL)
     if (part) this.heavy = isHeavy
@@ -797,7 +724,6 @@ export class OperatorNode implements InstanceOwner {
 }
 
 const NO_INPUT = new Uint8Array(0)
-const NO_VALUE = 0xffffffff
 
 /** Whole budgets. */
 export function limitsOf({ limits }: OperatorSpec): InstanceLimits {
@@ -810,24 +736,6 @@ export function limitsOf({ limits }: OperatorSpec): InstanceLimits {
     outputBytesPerRecord: limits.outputBytesPerRecord,
     memoryBytes: limits.memoryBytes,
   }
-}
-
-/** Whether `length` bytes are a run of {u32 nameBytes, name, u32 valueBytes or none, value} and nothing else. */
-function headersAreWhole(bytes: Uint8Array, from: number, length: number): boolean {
-  const end = from + length
-  let at = from
-  while (at < end) {
-    if (at + 4 > end) return false
-    at += 4 + readU32(bytes, at)
-    if (at + 4 > end) return false
-    const valueBytes = readU32(bytes, at)
-    at += 4 + (valueBytes === NO_VALUE ? 0 : valueBytes)
-  }
-  return at === end
-}
-
-function readU32(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
 }
 
 const textEncoder = new TextEncoder()
