@@ -3,7 +3,7 @@
 // installed, from wherever it is called.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -55,6 +55,8 @@ function steps() {
         compiled.clear()
         run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.'])
         removeStale(new Set(made))
+        // npx makes it so once, and keeps its link to it: a file made anew would not be started.
+        chmodSync('dist/manager/cli/main.js', 0o755)
         compiled.set()
       },
     },
