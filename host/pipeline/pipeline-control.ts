@@ -169,9 +169,13 @@ export class PipelineControl {
       await workers.bridge.ask({ type: 'abort', pipeline: this.key })
       throw thrown
     }
-    await workers.bridge.ask({ type: 'commit', pipeline: this.key, paused: this.state === 'paused' })
+    const answer = await workers.bridge.ask({
+      type: 'commit',
+      pipeline: this.key,
+      paused: this.state === 'paused',
+    })
     this.plan = plan
-    return changes
+    return [...changes, ...(answer as { result: ChangeResult[] }).result]
   }
 
   async pause(): Promise<void> {

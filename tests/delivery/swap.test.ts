@@ -47,6 +47,25 @@ for (const how of ['running', 'paused', 'stopped']) {
   })
 }
 
+for (const delivery of ['at-most-once', 'at-least-once']) {
+  swap(`new settings of a source hold from the record that is told, ${delivery}`, async () => {
+    const id = `told-${delivery}`
+    await client.topics(id)
+    const of = (v: number): object => ({ template: { v }, recordsPerSecond: 2000, seed: 1 })
+    await client.ok('POST', '/v1/pipelines', {
+      ...document(id, { source: 'generator', settings: of(1) }),
+      delivery,
+    })
+    await client.recordsOnce(id, 500)
+    const patched = await client.ok('PATCH', `/v1/pipelines/${id}/components/in`, { settings: of(2) })
+    const { component, sequence } = patched.fromSequence
+    assert.is(component, 'in')
+    const values = (await client.recordsOnce(id, sequence + 500)).map(({ value }) => value.v)
+    assert.equal([values.indexOf(2), values.lastIndexOf(1)], [sequence - 1, sequence - 2])
+    await client.ok('DELETE', `/v1/pipelines/${id}`)
+  })
+}
+
 swap('what has ended is not given records again: that is said, and what runs goes on', async () => {
   const id = 'ended'
   await client.topics(id)

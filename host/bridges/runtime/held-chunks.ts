@@ -24,6 +24,10 @@ export class HeldChunks {
     return this.ready.length === 0 && this.noted.length === 0 && this.waiting.length === 0
   }
 
+  get records(): number {
+    return [...this.ready, ...this.noted, ...this.waiting].reduce((sum, chunk) => sum + chunk.records, 0)
+  }
+
   /** The position behind all of them. */
   get end(): unknown {
     return (this.waiting.at(-1) ?? this.noted.at(-1) ?? this.ready.at(-1))?.position

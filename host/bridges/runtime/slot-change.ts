@@ -3,6 +3,7 @@
 // Runs on: bridge.
 
 import { SpqrError } from '../../../schemas/errors.ts'
+import type { ChangeResult } from '../../compute/messages.ts'
 import type { EmitterPump } from './emitter-pump.ts'
 import type { BridgeSourceSpec, BridgeSpec } from './messages.ts'
 import type { SlotCheckpoints } from './slot-checkpoints.ts'
@@ -66,8 +67,12 @@ export class SlotChange {
     }
   }
 
-  /** Puts it in the place of what runs; no checkpoint may be in work. @param paused whether its sources wait */
-  async commit(paused: boolean): Promise<void> {
+  /**
+   * Puts it in the place of what runs; no checkpoint may be in work.
+   * @param paused whether its sources wait
+   * @returns from which of their records the new settings of sources hold
+   */
+  async commit(paused: boolean): Promise<ChangeResult[]> {
     await this.takeOut()
     const { parts, spec } = this
     for (const [component, pump] of this.sources) parts.sources.set(component, pump)
@@ -81,8 +86,9 @@ export class SlotChange {
       parts.context.schedule(pump)
     }
     this.checkpoints.componentsChanged()
-    await this.configureSources()
+    const changes = await this.configureSources()
     await this.configureEmitters()
+    return changes
   }
 
   /** What the new spec has no more: a source ends, an emitter leaves. */
@@ -105,7 +111,8 @@ export class SlotChange {
   }
 
   /** New settings of sources that stay: in place where they can, else a new one at the same position. */
-  private async configureSources(): Promise<void> {
+  private async configureSources(): Promise<ChangeResult[]> {
+    const changes: ChangeResult[] = []
     for (const spec of this.spec.sources) {
       const pump = this.parts.sources.get(spec.component)!
       if (sameSpec(pump.spec, spec)) continue
@@ -123,8 +130,10 @@ export class SlotChange {
         }
       }
       pump.spec = spec
+      changes.push({ component: spec.component, sequence: pump.nextSequence, stateReset: false })
       this.parts.context.schedule(pump)
     }
+    return changes
   }
 
   /** New settings of emitters that stay: in place where they can, else a new one, before the old one has delivered. */

@@ -4,7 +4,7 @@
 import { deadLetterTopic, topicName } from '../../../schemas/names.ts'
 import type { StartFrom } from '../../../schemas/plan.ts'
 import type { Grants } from '../../../schemas/tenant.ts'
-import type { Image } from '../../compute/messages.ts'
+import type { ChangeResult, Image } from '../../compute/messages.ts'
 import type { CheckpointSummary } from '../../transport/transport.ts'
 import type { EmitterPump } from './emitter-pump.ts'
 import { KeptLetters } from './kept-letters.ts'
@@ -123,15 +123,17 @@ export class Slot {
   }
 
   /** The compute worker has changed: so do we. */
-  async commitChange(paused: boolean): Promise<void> {
+  async commitChange(paused: boolean): Promise<ChangeResult[]> {
     const change = this.change!
     this.change = null
+    let changes: ChangeResult[]
     try {
-      await change.commit(paused)
+      changes = await change.commit(paused)
     } finally {
       this.checkpoints.release()
     }
     this.dirty()
+    return changes
   }
 
   async abortChange(): Promise<void> {

@@ -98,6 +98,11 @@ export class SourcePump {
     return this.chunk === null ? this.position : this.chunk.position
   }
 
+  /** The number that the next record has that the source gives. */
+  get nextSequence(): number {
+    return this.sequence + (this.held?.records ?? 0) + 1
+  }
+
   /** The source threw where it may not. */
   crashed(thrown: unknown): void {
     this.owner.crashed(this, thrown)
