@@ -351,7 +351,10 @@ export class Host implements PipelineOwner, Supervised {
     const live = this.list().filter((pipeline) => pipeline.isLive)
     const stopAll = async (): Promise<void> => {
       const next = async (): Promise<void> => {
-        for (let pipeline = live.pop(); pipeline; pipeline = live.pop()) await pipeline.stop()
+        for (let pipeline = live.pop(); pipeline; pipeline = live.pop()) {
+          const stopped = pipeline
+          await stopped.stop().catch((thrown) => this.report(stopped, SpqrError.from(thrown)))
+        }
       }
       await Promise.all(Array.from({ length: STOPS_AT_ONCE }, next))
     }
@@ -612,7 +615,7 @@ export class Host implements PipelineOwner, Supervised {
   private fromCompute(message: FromCompute): void {
     switch (message.type) {
       case 'failed':
-        this.byKey.get(message.pipeline)?.failed(message.component, message.error, true)
+        this.hear(message.pipeline, (pipeline) => pipeline.failed(message.component, message.error, true))
         return
       case 'event':
         this.showEvent(message)
@@ -628,13 +631,13 @@ export class Host implements PipelineOwner, Supervised {
   private fromBridge(message: FromBridge): void {
     switch (message.type) {
       case 'failed':
-        this.byKey.get(message.pipeline)?.failed(message.component, message.error)
+        this.hear(message.pipeline, (pipeline) => pipeline.failed(message.component, message.error))
         return
       case 'fell-back':
-        this.supervision.fellBack(message.pipeline, SpqrError.fromMessage(message.error))
+        this.hear(message.pipeline, ({ key }) => this.supervision.fellBack(key, SpqrError.fromMessage(message.error)))
         return
       case 'completed':
-        this.byKey.get(message.pipeline)?.completed()
+        this.hear(message.pipeline, (pipeline) => pipeline.completed())
         return
       case 'left':
         this.byKey.get(message.pipeline)?.wiring.left(message.channel)
@@ -654,6 +657,11 @@ export class Host implements PipelineOwner, Supervised {
       default:
         return
     }
+  }
+
+  private hear(key: number, act: (pipeline: PipelineControl) => void): void {
+    const pipeline = this.byKey.get(key)
+    pipeline?.hear(() => act(pipeline))
   }
 
   private showEvent(message: Extract<FromCompute, { type: 'event' }>): void {

@@ -66,6 +66,8 @@ export class PipelineControl {
   /** When a compute worker died while it worked for this pipeline, ms of `performance.now()`. */
   crashedAtMs: number | undefined
   private pausedByUser: boolean
+  /** What the workers told of it while it was starting; nothing otherwise. */
+  private told: (() => void)[] | undefined
 
   constructor(key: number, compute: number, plan: Plan, wiring: Wiring, owner: PipelineOwner) {
     this.key = key
@@ -108,6 +110,23 @@ export class PipelineControl {
       this.moveTo('failed')
       return
     }
+    this.told = []
+    try {
+      await this.startOnWorkers(wired, from, meta, timings, keep)
+    } finally {
+      const { told } = this
+      this.told = undefined
+      if (this.live) for (const act of told) act()
+    }
+  }
+
+  private async startOnWorkers(
+    wired: Wired,
+    from: Checkpoint | undefined,
+    meta: CheckpointMeta | undefined,
+    timings: StartTimings,
+    keep?: () => Promise<unknown>,
+  ): Promise<void> {
     const started = performance.now()
     const images = from ? imagesOf(from) : []
     const restore: RestoreFrom | null = from && meta ? { epoch: from.epoch, meta, ended: endedOf(images, wired) } : null
@@ -141,8 +160,8 @@ export class PipelineControl {
       await this.dropWorkers()
       throw thrown
     })
-    // It flows already, and may have come to an end.
-    if (flows && this.state !== 'starting') return
+    // Given up meanwhile, with the worker that it was to run on.
+    if (this.ending) return
     this.live = true
     if (!this.pausedByUser && !flows) workers.bridge.post({ type: 'start', pipeline: this.key })
     this.moveTo(this.pausedByUser ? 'paused' : 'running')
@@ -274,6 +293,12 @@ export class PipelineControl {
     }
   }
 
+  /** Acts on what a worker told of it: once it has started, for a source may end before all the others are open. */
+  hear(act: () => void): void {
+    if (this.told) this.told.push(act)
+    else act()
+  }
+
   checkpointed(summary: CheckpointSummary): void {
     this.checkpoint = summary
   }
@@ -328,6 +353,10 @@ export class PipelineControl {
   /** Its worker died: nothing of it runs. */
   lost(): void {
     this.live = false
+  }
+
+  get isStarting(): boolean {
+    return this.told !== undefined
   }
 
   get isLive(): boolean {

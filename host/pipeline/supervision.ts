@@ -88,7 +88,7 @@ export class Supervision {
 
   /** Starts again, from their checkpoints, what ran on a thread that died. */
   async restartAll(concerned: (pipeline: PipelineControl) => boolean): Promise<void> {
-    const lost = this.host.list().filter((pipeline) => pipeline.isLive && concerned(pipeline))
+    const lost = this.host.list().filter((pipeline) => (pipeline.isLive || pipeline.isStarting) && concerned(pipeline))
     for (const pipeline of lost) pipeline.lost()
     for (const pipeline of lost) {
       await this.inBackground(pipeline, () => {

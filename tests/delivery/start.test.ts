@@ -248,6 +248,25 @@ start('at an offset that a topic no longer has is told; one past its end fails t
   assert.match(reason, /offset 201/, JSON.stringify(failed))
 })
 
+start('fails whenever its source ends while it starts, whichever side is ready first', async () => {
+  const { client } = product
+  await started('early')
+  await client.recordsOnce('early-out', 100)
+  await client.ok('POST', '/v1/pipelines/early/stop')
+  await client.ok('DELETE', '/v1/topics/early-in')
+  await client.topics('early-in')
+  for (let time = 0; time < 40; time++) {
+    const resumed = await client.ask('POST', '/v1/pipelines/early/resume')
+    if (resumed.status === 200) await client.state('early', 'failed')
+    assert.match(
+      JSON.stringify(resumed.body) + JSON.stringify(await client.ok('GET', '/v1/pipelines/early')),
+      /offset 100/,
+    )
+    // It failed, so this time it is to be started again from its checkpoint.
+    await client.ok('POST', '/v1/pipelines/early/stop')
+  }
+})
+
 start('is refused at the setting that a source or emitter cannot use', async () => {
   const components = [
     { id: 'in', source: 'http' },
