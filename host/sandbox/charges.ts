@@ -3,7 +3,8 @@
 // Fuel: the weight of a function is charged at its entry, that of a loop's body at its head, that of a heavy arm (what follows
 // an if, a conditional branch, the end of a block) where it begins; no code runs uncharged. A small function without loops that
 // is only called by name costs a known sum, so its callers are charged for it instead (`folded`). Whether fuel is left is looked at
-// in every loop, and at the entry of functions that recur, can be entered from outside or may do much without a loop.
+// in every loop, and at the entry of functions that recur, can be entered from outside or may do much without a loop; those
+// that may do very much look at their end too.
 //
 // Depth: only functions that can be on the stack twice are counted. The others together take at most as much as the longest
 // chain of calls, which is known.
@@ -23,8 +24,16 @@ const FOLD_WEIGHT_MAX = 100
 const ARM_WEIGHT_MIN = 64
 const ARM_WEIGHT_MIN_UNHELD = 128
 
-/** Far below what a record may use: a function whose work is bounded by this leaves the look at its fuel to others. */
-const UNSEEN_WEIGHT_MAX = 20_000
+/**
+ * A function whose work is bounded by this leaves the look at its fuel to others. A body of 256 KiB calls such functions
+ * 131,000 times at most: all it can do between two looks stays far above -2^31, where fuel would become positive again.
+ */
+const UNSEEN_WEIGHT_MAX = 256
+/**
+ * A function that may do more than this behind its last look also looks when it ends. Of the others 4,096 at most are on the
+ * stack, each with a rest to do when fuel is used up: a recursion whose work stands behind the call.
+ */
+const REST_WEIGHT_MAX = 20_000
 
 export interface FunctionCharge {
   /** Its weight is charged by its callers; it has no code of ours. */
@@ -33,11 +42,16 @@ export interface FunctionCharge {
   counted: boolean
   /** Its entry sees to it that fuel is left; if not, what it does between two looks is little, and others look. */
   checked: boolean
+  /** It looks once more when it ends. */
+  late: boolean
   /** It has loops: its fuel is held in a local, and is in the global while others run. */
   held: boolean
   /** Fuel of each segment, folded callees included; 0: charged with its parent. */
   weights: number[]
 }
+
+/** Whether a function has something to do at its exit. */
+export const hasExit = ({ counted, held, late }: FunctionCharge): boolean => counted || held || late
 
 export interface Charges {
   functions: FunctionCharge[]
@@ -83,10 +97,9 @@ function planWith(
       const counted = recursive || (countAll && callees[node]!.length > 0)
       const charge = chargeOf(scan, functions, counted)
       charge.checked = counted || entered.has(node) || scan.indirectTypes.length > 0
-      if (!charge.checked) {
-        unseen[node] = unseenWeight(scan, charge, functions, unseen)
-        charge.checked = unseen[node]! > UNSEEN_WEIGHT_MAX
-      }
+      unseen[node] = unseenWeight(scan, charge, functions, unseen)
+      charge.checked ||= unseen[node]! > UNSEEN_WEIGHT_MAX
+      charge.late = unseen[node]! > REST_WEIGHT_MAX
       charge.folded = !counted && !entered.has(node) && isSmall(scan, charge, functions)
       functions[node] = charge
       if (!counted) chains[node] = beyond + scan.frameBytes
@@ -114,7 +127,7 @@ function chargeOf(scan: FunctionScan, functions: FunctionCharge[], counted: bool
     weights[parent]! += weights[i]!
     weights[i] = 0
   }
-  return { folded: false, counted, checked: true, held, weights }
+  return { folded: false, counted, checked: true, late: false, held, weights }
 }
 
 /** What a function may use between two looks at its fuel, callees that do not look included. */
@@ -126,7 +139,8 @@ function unseenWeight(
 ): number {
   let sum = 0
   for (const weight of weights) sum += weight
-  for (const { calls } of segments) for (const callee of calls) if (!functions[callee]!.checked) sum += unseen[callee]!
+  // A callee of the same component is not known yet, and looks.
+  for (const { calls } of segments) for (const f of calls) if (functions[f]?.checked === false) sum += unseen[f]!
   return sum
 }
 

@@ -6,14 +6,15 @@
 //            stored before a call, an abort, `unreachable` and at the exit, fetched behind a call. So an iteration costs a
 //            subtraction and a branch, and never waits for memory. A trap of the engine itself leaves the F of the last store
 //   arm      F − weight → F, unchecked: the next loop, call or length looks
-//   exit     where there is something to do at the exit, the body becomes a block and every return a branch to its end
+//   exit     where there is something to do at the exit, the body becomes a block and every return a branch to its end.
+//            Where much may be done behind the last look, F is looked at there
 //   bulk     a charge by the length on the stack
 //   grow     the same, and where memory.grow answered −1, G is set
 //   import   a charge before a call out of the sandbox
 //
 // Runs on: admission.
 
-import type { FunctionCharge } from './charges.ts'
+import { type FunctionCharge, hasExit } from './charges.ts'
 import type { ModuleWriter } from './module-writer.ts'
 import type { OffsetMapBuilder } from './offset-map.ts'
 import {
@@ -61,12 +62,13 @@ const GROW_PAGES_MAX = 65_535
 const TOO_MUCH = 1 << 30
 
 /** Whether there is nothing to write at this place. */
-function isLeft(site: Site, { counted, held, weights }: FunctionCharge, functions: FunctionCharge[]): boolean {
+function isLeft(site: Site, charge: FunctionCharge, functions: FunctionCharge[]): boolean {
+  const { held, weights } = charge
   switch (site.kind) {
     case 'arm':
       return weights[site.segment] === 0
     case 'return':
-      return !(counted || held)
+      return !hasExit(charge)
     case 'unreachable':
       return !held
     case 'call':
@@ -120,7 +122,7 @@ export class FunctionWriter {
     if (charge.checked) this.#charge(charge.weights[0]!)
     else this.#subtract(charge.weights[0]!)
     if (charge.counted) this.#enter(scan.frameBytes)
-    const wrapped = charge.counted || charge.held
+    const wrapped = hasExit(charge)
     if (wrapped) {
       out.u8(OP_BLOCK)
       for (const byte of blockType) out.u8(byte)
@@ -199,6 +201,7 @@ export class FunctionWriter {
     if (wrapped) {
       this.#copy(bytes, scan.body.to - 1, scan.body.to)
       this.#inserted(scan.body.to - 1)
+      if (charge.late) this.#look()
       this.#store()
       if (charge.counted) this.#leave(scan.frameBytes)
     }
@@ -274,6 +277,16 @@ export class FunctionWriter {
       out.u8(OP_LOCAL_GET)
       out.u32(this.#fuel)
     }
+    this.#endIfNegative()
+  }
+
+  #look(): void {
+    this.#getFuel()
+    this.#endIfNegative()
+  }
+
+  #endIfNegative(): void {
+    const out = this.#out
     this.#const(0)
     out.u8(OP_I32_LT_S)
     out.u8(OP_IF)

@@ -2,7 +2,7 @@
 // globals exported, code charged; custom sections are left out.
 // Runs on: admission.
 
-import type { Charges } from './charges.ts'
+import { type Charges, hasExit } from './charges.ts'
 import { FunctionWriter, type OwnGlobals } from './instrument.ts'
 import { ModuleReader } from './module-reader.ts'
 import {
@@ -173,8 +173,7 @@ function wrapperTypes(
   const known = new Map<string, number>()
   for (const [index, scan] of scans.entries()) {
     const { results } = scan.type
-    const { counted, held } = charges.functions[index]!
-    if (results.length < 2 || !(counted || held) || known.has(results.join())) continue
+    if (results.length < 2 || !hasExit(charges.functions[index]!) || known.has(results.join())) continue
     known.set(results.join(), shape.types.length + added.length)
     added.push(results)
   }

@@ -79,6 +79,7 @@ export const ATTACKS: readonly AttackRow[] = [
         'a memory filled over and over',
         'a memory copied over and over',
         'a length of 2^32 − 1 that would wrap the fuel around',
+        'work behind every look at the fuel does not wrap it around',
         'calls out of the sandbox without end',
         'a call costs the same fuel every time, and what the sum of its parts is',
         'a table call out of range traps and costs no more than itself',

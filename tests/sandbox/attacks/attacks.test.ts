@@ -185,6 +185,37 @@ attacks('a return from everywhere leaves the depth as it was', async () => {
   }
 })
 
+attacks('work behind every look at the fuel does not wrap it around', async () => {
+  const times = (count: number, code: number[]): number[] => Array.from({ length: count }, () => code).flat()
+  const product = (weight: number): number[] => [
+    ...op.globalGet(0),
+    ...times((weight - 4) >> 1, [...op.i32(3), 0x6c]),
+    ...op.globalSet(0),
+  ]
+  const globals = [[I32, 1, ...op.i32(1), 0x0b]]
+  // A hundred thousand calls of what is too small to look, or might seem so: above 2^31 together.
+  for (const [weight, count] of [
+    [200, 130_000],
+    [19_400, 113_000],
+  ] as const) {
+    const functions = [{ code: product(weight) }, { code: times(count, op.call(0)) }]
+    outOfFuel(await run(withProcess([...op.call(1), ...op.get(0)], { functions, globals }), 8_000_000))
+  }
+  // f(n): f(n − 1), and 12 million behind it, which every level still has before it when fuel is used up.
+  const rest = times(60_000, op.call(0))
+  for (const results of [[], [I32, I64]]) {
+    const left = results.length > 0 ? [...op.i32(1), 0x42, 1] : []
+    const drops = results.flatMap(() => op.drop)
+    const recur = [...op.get(0), ...op.i32(1), ...op.sub, ...op.call(1), ...drops]
+    const code = [...op.get(0), ...op.if(recur), ...rest, ...left]
+    const functions = [{ code: product(200) }, { params: [I32], results, code }]
+    const module = withProcess([...op.i32(300), ...op.call(1), ...drops, ...op.get(0)], { functions, globals })
+    const outcome = await run(module, 300_000_000)
+    outOfFuel(outcome)
+    assert.ok(outcome.fuel > -100_000_000, `fuel is ${outcome.fuel}`)
+  }
+})
+
 attacks('memory without end', async () => {
   const outcome = await run(withProcess([...op.loop(op.i32(1), op.grow, ...[op.drop], op.br(0)), ...op.get(0)]))
   outOfFuel(outcome)
