@@ -5,11 +5,29 @@ import pc from 'picocolors'
 import { type Issue, SpqrError } from '../../schemas/errors.ts'
 
 export function print(text: string): void {
-  process.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
+  process.stdout.write(lineOf(text))
 }
 
 export function printError(text: string): void {
-  process.stderr.write(text.endsWith('\n') ? text : `${text}\n`)
+  process.stderr.write(lineOf(text))
+}
+
+const lineOf = (text: string): string => harmless(text.endsWith('\n') ? text : `${text}\n`)
+
+/** What steers a terminal, with the rest of a colour that is one of ours. */
+const STEERING = /\p{Cc}(?:\[(?:[12]|22|3[1-6]|39)m)?/gu
+const ESCAPE = 0x1b
+
+/**
+ * Text with nothing in it that would steer a terminal: what is printed may be an operator's, or another tenant's. Written as
+ * JSON writes it, so that JSON stays the same.
+ */
+export function harmless(text: string): string {
+  return text.replace(STEERING, (found) => {
+    const code = found.charCodeAt(0)
+    if (code === ESCAPE ? found.length > 1 : found[0] === '\n' || found[0] === '\t') return found
+    return `\\u${code.toString(16).padStart(4, '0')}${found.slice(1)}`
+  })
 }
 
 /** What `--json` is of a command whose answer has no body. */

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
+import { harmless } from '../../manager/cli/output.ts'
 import { type Listening, serve } from '../../manager/http/serve.ts'
 import { document, remove, startManager, type TestManager } from '../support/manager.ts'
 
@@ -267,6 +268,16 @@ test('records go in and come out as they are, all of them', async ({ m, server }
   assert.ok(page.startsWith('{"records":[{"partition":1,"offset":"0"'), page.slice(0, 100))
   const follow = await run('topic', 'consume', 't', '--follow', '--limit', '2', '--partition', '1')
   assert.is(follow.trimEnd().split('\n').length, 2)
+})
+
+test('what is printed steers no terminal, and JSON stays what it was', async ({ server }) => {
+  const steering = 'a\x1b[2J\x1b]0;title\x07b\x1b[1mbold\x1b[22m\x9b31m\x9b[1m\r\tc\n\x7f\x1b'
+  const plain = 'a\\u001b[2J\\u001b]0;title\\u0007b\x1b[1mbold\x1b[22m\\u009b31m\\u009b[1m\\u000d\tc\n\\u007f\\u001b'
+  assert.is(harmless(steering), plain)
+  assert.equal(JSON.parse(harmless(JSON.stringify({ steering }))), { steering })
+
+  const none = await spqr(server.url, ['pipeline', 'get', '\x1b[2Jx'])
+  assert.match(none.err, '"\\u001b[2Jx"')
 })
 
 test('what is wrong with a command is said', async ({ m, server }) => {
