@@ -25,8 +25,9 @@ interface Settings {
 /** A batch is closed at this size, whatever its number of records. */
 const BATCH_BYTES_MAX = 4 << 20
 const WAITING_BYTES_MAX = 8 << 20
-/** Of an answer so much is shown. */
-const ANSWER_BYTES_SHOWN = 200
+/** Of an answer so much is shown, and so much is looked at for what was sent. */
+const ANSWER_SHOWN = 200
+const ANSWER_BYTES_READ = 8 << 10
 /** Shorter parts of what was sent are no secrets. */
 const SECRET_LENGTH_MIN = 6
 const ANSWER_BYTES_MAX = 64 << 10
@@ -239,7 +240,9 @@ export class HttpEmitter implements Emitter {
       request.on('close', () => clearTimeout(timer))
       request.on('response', (response) => {
         readAnswer(response).then((text) => {
-          const refusal = judge(response.statusCode ?? 0, this.#withoutSecrets(text))
+          // Cut last: half of a secret would not be found.
+          const shown = this.#withoutSecrets(text).slice(0, ANSWER_SHOWN).trim()
+          const refusal = judge(response.statusCode ?? 0, shown)
           if (refusal) fail(refusal)
           else done()
         }, fail)
@@ -255,12 +258,25 @@ export class HttpEmitter implements Emitter {
 
   /** What the other side says may repeat what it was sent. */
   #withoutSecrets(text: string): string {
-    const { pathname, search } = this.#url
-    const sent = Object.values(this.#settings.headers ?? {}).flatMap((value) => [value, ...value.split(/[\s,;:=]+/)])
-    return [...sent, pathname, search.slice(1)]
+    const { pathname, search, username, password } = this.#url
+    const login = `${plain(username)}:${plain(password)}`
+    const headers = Object.values(this.#settings.headers ?? {}).flatMap((value) => [value, ...value.split(/[\s,;:=]+/)])
+    // Plain words of an address are words of the answer as well.
+    const steps = `${pathname}/${search}`.split(/[/?&=]+/).filter((step) => !/^[a-z_-]*$/.test(step))
+    const sent = [...headers, pathname, search.slice(1), ...steps, username, password, login]
+    return [...sent, ...sent.map(plain), Buffer.from(login).toString('base64')]
       .filter((part) => part.length >= SECRET_LENGTH_MIN)
       .sort((a, b) => b.length - a.length)
       .reduce((shown, part) => shown.replaceAll(part, '…'), text)
+  }
+}
+
+/** What percent signs stand for, where they stand for something. */
+function plain(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
   }
 }
 
@@ -277,14 +293,11 @@ async function readAnswer(response: IncomingMessage): Promise<string> {
   let bytes = 0
   for await (const chunk of response as AsyncIterable<Buffer>) {
     bytes += chunk.length
-    if (shown.length < ANSWER_BYTES_SHOWN) shown = Buffer.concat([shown, chunk])
+    if (shown.length < ANSWER_BYTES_READ) shown = Buffer.concat([shown, chunk])
     // An answer without end costs the connection, not the memory.
     if (bytes > ANSWER_BYTES_MAX) break
   }
-  return shown
-    .toString('utf8', 0, ANSWER_BYTES_SHOWN)
-    .replace(/\p{Cc}+/gu, ' ')
-    .trim()
+  return shown.toString('utf8', 0, ANSWER_BYTES_READ).replace(/\p{Cc}+/gu, ' ')
 }
 
 function portOf(url: URL): number {

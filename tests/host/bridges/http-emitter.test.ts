@@ -138,6 +138,29 @@ posting('what is refused for good goes to dead letters at once, the rest goes on
   assert.is(driver.reports.length, 1)
 })
 
+posting('what the other side repeats of what it was sent is not shown', async () => {
+  const { driver, emitter } = await open({
+    url: `http://us%65r-7:pass%2Bw0rd@127.0.0.1:${port}/hooks/T0K3N-1/x?key=qu3ry%2Fkey`,
+    headers: { authorization: 'Bearer s3cret-t0ken' },
+    retries: 0,
+  })
+  const login = Buffer.from('user-7:pass+w0rd').toString('base64')
+  const secrets = ['T0K3N-1', 'qu3ry/key', 'qu3ry%2Fkey', 's3cret-t0ken', 'pass+w0rd', 'pass%2Bw0rd', login]
+  const text = `no hooks: ${secrets.join(' ')}`
+  // Also where the end of what is shown falls within one.
+  answers = [status(400, text), status(400, `${'.'.repeat(190)}s3cret-t0ken`)]
+  for (const value of ['1', '2']) {
+    await give(driver, emitter, [value])
+    await emitter.flush()
+  }
+  const shown = [...driver.reports, ...driver.deadLetters.map((letter) => letter.error)].map((error) => error.message)
+  assert.is(shown.length, 4)
+  assert.match(shown[0]!, 'it answered 400: no hooks: …')
+  for (const message of shown) {
+    for (const secret of [...secrets, 's3cret']) assert.not.ok(message.includes(secret), message)
+  }
+})
+
 posting('gives up after its retries', async () => {
   const { emitter, driver } = await open({ retries: 2 })
   answers = [status(500), status(500), status(500)]
