@@ -8,8 +8,12 @@ import { fileFormat, filePath, kafkaSettings, topicSetting, urlSetting } from '.
 
 const notExactlyOnce = { deliveries: () => NOT_EXACTLY_ONCE, deliveryNote: 'what has left it cannot be taken back' }
 
+/** What Node sends of a header: a line of the first 256 characters, where a secret or variable does not stand yet. */
+const isHeaderValue = (text: string): boolean => /^[\t\x20-\x7e\x80-\xff]*$/.test(text)
+const HEADER_VALUE = 'must be one line of ISO 8859-1'
+
 const headers = v.pipe(
-  mapOf(v.pipe(v.string(), v.maxLength(8192), v.regex(/^[^\r\n\0]*$/, 'must be one line')), { entriesMax: 64 }),
+  mapOf(v.pipe(v.string(), v.maxLength(8192), v.check(isHeaderValue, HEADER_VALUE)), { entriesMax: 64 }),
   v.rawCheck(({ dataset, addIssue }) => {
     if (!dataset.typed) return
     for (const [key, value] of Object.entries(dataset.value)) {

@@ -195,6 +195,7 @@ test('wrong settings are told at their place', () => {
     ['emitter', 'http', { url: 'nowhere' }, '/url', /http:/],
     ['emitter', 'http', { url: 'http://a/', headers: { 'x y': '1' } }, '/headers/x y', /HTTP header/],
     ['emitter', 'http', { url: 'http://a/', headers: { x: 'a\r\nb: c' } }, '/headers/x', /one line/],
+    ['emitter', 'http', { url: 'http://a/', headers: { x: '漢' } }, '/headers/x', /ISO 8859-1/],
     ['emitter', 'http', { url: 'http://a/', batchRecords: 0 }, '/batchRecords', /at least 1/],
     ['emitter', 'discard', { x: 1 }, '/x', /unknown field/],
   ]
