@@ -208,13 +208,17 @@ export class Permissions {
       throw this.#denied(kind, `${kind} a path with a zero byte`, path.replaceAll('\0', '?'), this.#levels)
     const real = realPath(path)
     if (this.#ownPaths.some((own) => isWithin(real, realPath(own)))) {
-      const who = this.#askedBy === '' ? 'It' : `The ${this.#askedBy}`
-      throw new SpqrError('PERMISSION_DENIED', `${who} may not ${kind} "${real}": it holds data of all tenants.`)
+      throw new SpqrError('PERMISSION_DENIED', `${this.#who} may not ${kind} "${path}": it holds data of all tenants.`)
     }
     const refusing = this.#levels.filter(({ rules }) => !allowsPath(rules[kind], real))
     if (refusing.length === 0) return real
     const asked = isAbsolute(path) ? path : join(process.cwd(), path)
     const note = asked === real ? '' : ` (asked for as "${path}")`
+    // Where the machine's links lead is no business of a tenant.
+    if (note !== '' && this.#levels.some(({ origin }) => origin === 'grants')) {
+      const message = `${this.#who} may not ${kind} "${path}", which leads elsewhere: name the place itself.`
+      throw new SpqrError('PERMISSION_DENIED', message)
+    }
     throw this.#denied(kind, `${kind} "${real}"${note}`, real, refusing)
   }
 
@@ -228,8 +232,11 @@ export class Permissions {
     throw this.#denied('net', `connect to ${named} port ${port}${kind}`, shown, refusing)
   }
 
+  get #who(): string {
+    return this.#askedBy === '' ? 'It' : `The ${this.#askedBy}`
+  }
+
   #denied(kind: PermissionKind, what: string, name: string, refusing: readonly Level[]): SpqrError {
-    const who = this.#askedBy === '' ? 'It' : `The ${this.#askedBy}`
     const remedies: string[] = []
     if (refusing.some((level) => level.origin === 'flags')) {
       const deniedBy = refusing.some(
@@ -240,7 +247,7 @@ export class Permissions {
       )
     }
     if (refusing.some((level) => level.origin === 'grants')) remedies.push(`grant the tenant ${kind}: ["${name}"]`)
-    return new SpqrError('PERMISSION_DENIED', `${who} may not ${what}: ${remedies.join(' and ')}.`)
+    return new SpqrError('PERMISSION_DENIED', `${this.#who} may not ${what}: ${remedies.join(' and ')}.`)
   }
 }
 

@@ -112,6 +112,34 @@ paths('links and `..` behind links do not escape', () => {
   }
 })
 
+paths('a tenant is not told where the links of the machine lead', () => {
+  const folder = testFolder()
+  try {
+    mkdirSync(join(folder.path, 'in'))
+    mkdirSync(join(folder.path, 'hidden'))
+    symlinkSync(join(folder.path, 'hidden'), join(folder.path, 'in', 'link'))
+    const flags = Permissions.parse([`--allow-read=${folder.path}/in`])
+    const path = `${folder.path}/in/link`
+    assert.throws(() => flags.checkRead(path), /hidden/)
+    const own = flags.withoutPaths([join(folder.path, 'hidden')])
+    for (const tenant of [flags.narrow({ read: [`${folder.path}/in`] }), own.narrow({ read: [folder.path] })]) {
+      for (const asked of [path, '/proc/self/cwd', '/dev/fd/1']) {
+        try {
+          tenant.checkRead(asked)
+          assert.unreachable(asked)
+        } catch (error) {
+          const { code, message } = error as SpqrError
+          assert.is(code, 'PERMISSION_DENIED')
+          assert.match(message, asked)
+          assert.not.match(message.replaceAll(asked, ''), /hidden|\/(?!$)/)
+        }
+      }
+    }
+  } finally {
+    folder.remove()
+  }
+})
+
 paths('deny wins, and the machine itself must be named', () => {
   const p = Permissions.parse(['--allow-read', '--deny-read=/etc'])
   assert.is(p.checkRead('/srv/x'), '/srv/x')
