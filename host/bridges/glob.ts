@@ -10,6 +10,8 @@ import { SpqrError } from '../../schemas/errors.ts'
 const ALTERNATIVES_MAX = 256
 const FILES_MAX = 10_000
 const ENTRIES_MAX = 200_000
+/** No file can have such a name, or none has. */
+const ABSENT = ['ENOENT', 'ENOTDIR', 'ENAMETOOLONG', 'ELOOP']
 
 /** The folder that is listed for a pattern: its part before the first wildcard; the whole where it has none. */
 export function globBase(pattern: string): string {
@@ -157,6 +159,6 @@ function absolute(path: string): string {
 }
 
 function absent(error: NodeJS.ErrnoException): undefined {
-  if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined
-  throw error
+  if (ABSENT.includes(error.code ?? '')) return undefined
+  throw new SpqrError('INVALID_STATE', `Cannot look for files: ${error.message}.`, { cause: error })
 }

@@ -8,6 +8,9 @@ import { SpqrError } from '../../../schemas/errors.ts'
 import type { Permissions } from '../../permissions/permissions.ts'
 import { CsvFramer } from './csv-framer.ts'
 
+/** Of the file system, that the path itself is to blame for. */
+const PATH_ERRORS = ['EISDIR', 'ENOTDIR', 'EACCES', 'EPERM', 'EROFS', 'ENXIO', 'ENAMETOOLONG', 'ELOOP']
+
 /** Real paths that are open here: two writers of one file would write over each other. */
 const openPaths = new Set<string>()
 const HEADER_BYTES_MAX = 1 << 20
@@ -49,7 +52,7 @@ export class OutputFile {
       const { code, message } = thrown as NodeJS.ErrnoException
       if (code === 'ENOENT')
         throw new SpqrError('NOT_FOUND', `Cannot write "${real}": there is no folder "${dirname(real)}".`)
-      if (code === 'EISDIR' || code === 'EACCES' || code === 'ENXIO') {
+      if (code !== undefined && PATH_ERRORS.includes(code)) {
         throw new SpqrError('INVALID_DOCUMENT', `Cannot write "${real}": ${message}.`, {
           issues: [{ pointer: '/path', message }],
         })

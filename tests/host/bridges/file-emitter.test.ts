@@ -115,6 +115,12 @@ writing('what is not permitted or cannot be written is said at once', async () =
   }
   assert.is((await refusal({ path: at('no/where') })).code, 'NOT_FOUND')
   assert.is((await refusal({ path: at('folder') })).code, 'INVALID_DOCUMENT')
+  writeFileSync(at('file'), '')
+  for (const path of [at('n'.repeat(300)), at('file/x')]) {
+    const error = await refusal({ path })
+    assert.is(error.code, 'INVALID_DOCUMENT', path)
+    assert.is(error.issues?.[0]?.pointer, '/path')
+  }
   assert.is((await refusal({ path: at('x.gz') })).issues?.[0]?.pointer, '/path')
   await open({ path: at('one') })
   assert.is((await refusal({ path: at('one') })).code, 'IN_USE')

@@ -392,6 +392,9 @@ glob('stars, question marks, folders at any depth, alternatives', async () => {
   assert.equal(await list('s[1]/*.csv'), ['s[1]/x.csv'])
   assert.equal(await list('s[0-9]/*.csv'), ['s1/x.csv'])
   assert.equal(await list('p[.csv'), [])
+  // What cannot be a file is none.
+  assert.equal(await list('n'.repeat(300)), [])
+  assert.equal(await list('a.log/*/x'), [])
 })
 
 glob('matches as a regular expression would', () => {
