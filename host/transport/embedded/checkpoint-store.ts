@@ -120,7 +120,7 @@ export class CheckpointStore {
     const index = which ? rows.findIndex((row) => matches(row, which)) : 0
     const row = rows[index]
     if (!row && !which) return undefined
-    if (!slot || !row) throw new SpqrError('NOT_FOUND', `Cannot find ${nameOf(which!)} of ${textOf(slotId)}.`)
+    if (!slot || !row) throw new SpqrError('NOT_FOUND', `The pipeline "${slotId.pipeline}" has no ${nameOf(which!)}.`)
     const loaded = this.#open(row)
     if (!loaded) throw this.#damaged(slotId, row, rows.slice(index + 1))
     if (index === 0) {
@@ -271,11 +271,11 @@ function tableName(snapshot: { component: string; instance: number }): string {
 }
 
 function textOf(slot: SlotId): string {
-  return `slot ${slot.slot} of pipeline "${slot.pipeline}" of tenant "${slot.tenant}"`
+  return `the pipeline "${slot.pipeline}"`
 }
 
 function nameOf(which: WhichCheckpoint): string {
-  return 'savepoint' in which ? `savepoint "${which.savepoint}"` : `the checkpoint of epoch ${which.epoch}`
+  return 'savepoint' in which ? `savepoint "${which.savepoint}"` : `checkpoint of epoch ${which.epoch}`
 }
 
 function matches(row: CheckpointRow, which: WhichCheckpoint): boolean {

@@ -135,7 +135,7 @@ export class KafkaCheckpoints {
     const index = which ? found.findIndex((one) => matches(one, which)) : 0
     const manifest = found[index]
     if (!manifest && !which) return undefined
-    if (!manifest) throw new SpqrError('NOT_FOUND', `Cannot find ${nameOf(which!)} of ${textOf(slotId)}.`)
+    if (!manifest) throw new SpqrError('NOT_FOUND', `The pipeline "${slotId.pipeline}" has no ${nameOf(which!)}.`)
     const opened = await this.#open(slotId, manifest)
     if (!opened) throw await this.#damaged(slotId, manifest, found.slice(index + 1))
     if (index === 0) this.#noteTables(manifest, opened)
@@ -384,9 +384,9 @@ function matches(manifest: Manifest, which: WhichCheckpoint): boolean {
 }
 
 function nameOf(which: WhichCheckpoint): string {
-  return 'savepoint' in which ? `savepoint "${which.savepoint}"` : `the checkpoint of epoch ${which.epoch}`
+  return 'savepoint' in which ? `savepoint "${which.savepoint}"` : `checkpoint of epoch ${which.epoch}`
 }
 
 function textOf(slot: SlotId): string {
-  return `slot ${slot.slot} of pipeline "${slot.pipeline}" of tenant "${slot.tenant}"`
+  return `the pipeline "${slot.pipeline}"`
 }
