@@ -13,6 +13,8 @@ export interface Body {
 
 export const jsonBody = (value: unknown): Body => ({ type: 'application/json', content: JSON.stringify(value) })
 
+const TOKEN = /^[\x21-\x7e]+$/
+
 /** Nothing answers at the address. */
 export class Unreachable extends Error {
   override readonly name = 'Unreachable'
@@ -25,6 +27,13 @@ export class ApiClient {
   constructor(env: NodeJS.ProcessEnv = process.env) {
     this.url = (env.SPQR_URL || DEFAULT_URL).replace(/\/+$/, '')
     this.#token = env.SPQR_TOKEN || undefined
+    if (this.#token !== undefined && !TOKEN.test(this.#token)) {
+      // What it is stands in no message: it may be the token with a line end.
+      throw new SpqrError(
+        'INVALID_BODY',
+        'SPQR_TOKEN is no token: it holds a space, a line end or another such character.',
+      )
+    }
   }
 
   /** @throws SpqrError of the manager's problem; Unreachable */

@@ -81,4 +81,13 @@ test('what is wrong is said in words', async ({ server }) => {
   assert.is((await spqr(server, ADMIN_TOKEN, ['quota', 'default', 'pipelines'])).code, 2)
 })
 
+test('a token that cannot be one is not shown', async ({ server }) => {
+  for (const token of [`${ADMIN_TOKEN}\r`, `${ADMIN_TOKEN}\nx`, `${ADMIN_TOKEN}ä`]) {
+    const { code, out } = await spqr(server, token, ['ls'])
+    assert.is(code, 1)
+    assert.match(out, 'SPQR_TOKEN is no token')
+    assert.not.match(out, ADMIN_TOKEN)
+  }
+})
+
 test.run()
