@@ -210,7 +210,7 @@ export class RelayLoop implements FrameSink, PumpOwner {
         this.answered(message)
         return
       case 'failed':
-        this.pipelines.checkComponent(message.pipeline, message.component)
+        this.pipelines.failed(message.pipeline, message.component)
         this.toControl(message)
         return
       case 'event':
@@ -252,6 +252,8 @@ export class RelayLoop implements FrameSink, PumpOwner {
     const known = this.taps.get(tap)
     // It may have been taken away a moment ago.
     if (!known) return
+    // Its bytes bound how much there is of it; what has none is without end.
+    if (frames.length === 0) throw new MalformedFrame('a tap of nothing')
     known.bytes += frames.length
     if (known.bytes > TAP_BYTES_MAX) throw new MalformedFrame(`${known.bytes} bytes for a tap`)
     const words = new Int32Array(frames.buffer, 0, frames.length >> 2)

@@ -15,6 +15,8 @@ import { Outlet } from './outlet.ts'
 import type { Pipe } from './pipe.ts'
 
 const PAGE_BYTES = 64 << 10
+/** A pipeline that failed is dropped: more than what was under way meanwhile is noise for the control thread. */
+const FAILURES_MAX = 100
 
 interface Relayed {
   key: number
@@ -30,6 +32,7 @@ interface Relayed {
   sunk: Map<string, number>
   /** Emitters that left: what was under way is let go. */
   goneChannels: Set<number>
+  failures: number
   leaving: Set<number>
 }
 
@@ -81,6 +84,7 @@ export class RelayPipelines {
       images: new Map(),
       sunk: new Map(),
       goneChannels: new Set(),
+      failures: 0,
       leaving: new Set(),
     }
     this.pipelines.set(key, pipeline)
@@ -230,6 +234,12 @@ export class RelayPipelines {
     if (component !== '' && !all.some((c) => c.component === component)) {
       throw new MalformedFrame(`the component "${component}"`)
     }
+  }
+
+  /** One of its components has failed. */
+  failed(key: number, component: string): void {
+    this.checkComponent(key, component)
+    if (++this.known(key).failures > FAILURES_MAX) throw new MalformedFrame(`pipeline ${key} failed again and again`)
   }
 
   private known(key: number): Relayed {

@@ -330,6 +330,23 @@ relay('ends a process that goes on with a message for ever', async ({ ended, say
   assert.match(await ended, /a message of/)
 })
 
+relay('ends a process that says without end that a pipeline failed', async ({ said, say, ended }) => {
+  const error = { code: 'OPERATOR_TRAP', message: 'so it says' }
+  const failed = message({ type: 'failed', pipeline: 5, component: 'out', error })
+  for (let i = 0; i < 5000; i++) say(failed)
+  assert.match(await ended, /again and again/)
+  assert.ok(said.length <= 100, `${said.length} reached the control thread`)
+})
+
+relay('ends a process that fills a tap with nothing', async ({ said, say, control, ended }) => {
+  control.postMessage({ type: 'tap', tap: 1, pipeline: 5, component: 'out', port: 0, every: 1 })
+  // A word that comes before the tap is known means nothing: it is said until it is.
+  const timer = setInterval(() => say(message({ type: 'tapped', tap: 1, skipped: 0 })), 5)
+  assert.match(await ended, /a tap of nothing/)
+  clearInterval(timer)
+  assert.equal(said, [])
+})
+
 relay('passes on what is said well', async ({ said, say, control, ended }) => {
   say(message({ type: 'done', request: 1, changes: [] }))
   say(message({ type: 'event', pipeline: 5, component: 'out', kind: 'log', level: 1, text: 'hello' }))

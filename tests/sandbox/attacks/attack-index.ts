@@ -248,6 +248,7 @@ export const ATTACKS: readonly AttackRow[] = [
         'no answer lets a page of another origin read it, and none redirects away',
         'with tokens too, pages of other origins are refused',
       ],
+      'tests/manager/tenants/cli.test.ts': ['a token that cannot be one is not shown'],
       'tests/manager/tenants/tokens.test.ts': [
         'an open stream ends with the token that opened it',
         'a token ends at its time, and is not made for a time that is over',
@@ -266,6 +267,8 @@ export const ATTACKS: readonly AttackRow[] = [
       'tests/host/isolation/relay.test.ts': [
         'ends a process that sends more than its credit, and more parts than a message has',
         'ends a process that goes on with a message for ever',
+        'ends a process that says without end that a pipeline failed',
+        'ends a process that fills a tap with nothing',
         'any message: it is one, or refused',
       ],
     },
