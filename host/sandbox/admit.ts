@@ -87,6 +87,8 @@ export function admit(bytes: Uint8Array, options: Partial<AdmissionLimits> = {})
   const memoryPagesMax = Math.min(memory.maximum ?? Infinity, Math.floor((limits.memoryMiB * 1048576) / PAGE_BYTES))
   const { globals, addedExports } = stateGlobals(shape)
   const written = writeModule(shape, scans, charges, { memoryPagesMax, depthLimit: limits.depthBytesMax, addedExports })
+  checkWritten(written.module.length, written.offsetMap.byteLength, shape, limits, problems)
+  if (problems.found) return { ok: false, issues: problems.list() }
   // What is not valid stays so when it is rewritten; the words about the original are those that help.
   const broken = invalidity(written.module)
   if (broken) return refuse(invalidity(bytes) ?? broken)
@@ -128,6 +130,23 @@ export function admit(bytes: Uint8Array, options: Partial<AdmissionLimits> = {})
     functionNames: functionNames(shape),
     functionStarts,
   }
+}
+
+/** A host keeps both, on each of its threads: what is small when it is pushed must not become large there. */
+function checkWritten(
+  bytes: number,
+  mapBytes: number,
+  shape: ModuleShape,
+  limits: AdmissionLimits,
+  problems: Problems,
+): void {
+  const refuse = (text: string): void =>
+    problems.add('limits', text, sectionPlace(SECTION_CODE), shape.sections.get(SECTION_CODE)?.from ?? 0)
+  const { admittedBytesMax, mapBytesMax } = limits
+  if (bytes > admittedBytesMax)
+    refuse(`with its metering the module has ${bytes} bytes, at most ${admittedBytesMax} are allowed; make it smaller`)
+  if (mapBytes > mapBytesMax)
+    refuse(`the map to its source takes ${mapBytes} bytes, at most ${mapBytesMax} are allowed; make it smaller`)
 }
 
 const refuse = (text: string): Refused => {

@@ -2,7 +2,7 @@
 // Runs on: admission.
 
 import { ModuleReader } from './module-reader.ts'
-import type { ModuleShape } from './module-shape.ts'
+import { importedFunctions, type ModuleShape } from './module-shape.ts'
 import { Malformed } from './problems.ts'
 
 const FUNCTION_NAMES = 1
@@ -14,6 +14,7 @@ const NAME_BYTES_MAX = 512
  */
 export function functionNames(shape: ModuleShape): Record<number, string> {
   const names: Record<number, string> = {}
+  const count = importedFunctions(shape) + shape.functions.length
   for (const { name, kind, index } of shape.exports) if (kind === 'function') names[index] = name
   const section = shape.custom.find((c) => c.name === 'name')
   if (!section) return names
@@ -28,7 +29,9 @@ export function functionNames(shape: ModuleShape): Record<number, string> {
       const inner = new ModuleReader(shape.bytes, from, from + size)
       for (let n = inner.count('names', size); n > 0; n--) {
         const index = inner.u32()
-        names[index] = inner.name(NAME_BYTES_MAX)
+        const text = inner.name(NAME_BYTES_MAX)
+        // Names of what is not there would be kept, and sent from thread to thread, by the million.
+        if (index < count) names[index] = text
       }
     }
   } catch (error) {

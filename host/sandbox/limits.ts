@@ -6,6 +6,9 @@ export interface AdmissionLimits {
   /** Written into the module as the maximum of its memory, unless the module itself says less. MiB. */
   memoryMiB: number
   bytesMax: number
+  /** Bytes of the module as it runs, with its metering; and of the map from those to the original. */
+  admittedBytesMax: number
+  mapBytesMax: number
   typesMax: number
   paramsMax: number
   resultsMax: number
@@ -35,6 +38,8 @@ export interface AdmissionLimits {
 export const ADMISSION_LIMITS: Readonly<AdmissionLimits> = {
   memoryMiB: 16,
   bytesMax: 4 << 20,
+  admittedBytesMax: 12 << 20,
+  mapBytesMax: 8 << 20,
   typesMax: 2_000,
   paramsMax: 100,
   resultsMax: 16,

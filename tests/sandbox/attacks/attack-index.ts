@@ -49,6 +49,7 @@ export const ATTACKS: readonly AttackRow[] = [
         'a decompression bomb of locals is compiled within limits or refused',
         'a module of many functions that each call all is admitted or refused quickly enough to test it',
         'table calls of one type by thousands of functions make no product of edges',
+        'what is small when it is pushed does not become large where it is kept',
       ],
       'tests/host/pipeline/admissions.test.ts': [
         'leave the control thread to others while a hostile module is read',

@@ -319,6 +319,29 @@ attacks('a module of many functions that each call all is admitted or refused qu
   if (admission.ok) assert.is(admission.report.countedFunctions, count)
 })
 
+attacks('what is small when it is pushed does not become large where it is kept', () => {
+  const times = (count: number, code: number[]): number[] => Array.from({ length: count }, () => code).flat()
+  // Each instruction is metered by several, and has a place in the map.
+  const codes = [
+    [250_000, op.unreachable],
+    [250_000, op.return],
+    [50_000, [...op.i32(0), ...op.grow, ...op.drop]],
+  ] as const
+  for (const [count, instruction] of codes) {
+    const code = [...op.loop(), ...times(count, [...instruction])]
+    const admission = admit(operatorModule({ functions: Array.from({ length: 15 }, () => ({ code })) }))
+    assert.not.ok(admission.ok)
+    if (!admission.ok) assert.match(JSON.stringify(admission.issues), /limits: .* make it smaller/)
+  }
+
+  // Half a million names of functions that are not there.
+  const names = Array.from({ length: 500_000 }, (_, i) => [...u32(1000 + i), 1, 0x78])
+  const named = [...u32(names.length), ...names.flat()]
+  const custom = [{ name: 'name', bytes: [1, ...u32(named.length), ...named] }]
+  const admission = admitted(operatorModule({ custom }))
+  assert.is(Object.keys(admission.functionNames).length, 6)
+})
+
 attacks('table calls of one type by thousands of functions make no product of edges', () => {
   const count = 1900
   const indices = Array.from({ length: count }, (_, i) => u32(i)).flat()
