@@ -78,6 +78,43 @@ emitters('an http emitter is named where exactly-once is asked for, and refused 
   assert.equal([strict.status, strict.body.code], [422, 'INVALID_DOCUMENT'])
 })
 
+for (const [id, from] of [
+  ['letters', 'f'],
+  ['letters-of-none', 'in'],
+] as const) {
+  const name = from === 'f' ? 'behind an operator' : 'without operators'
+  emitters(`what an http emitter gives up is in dead letters with the epoch of its record, ${name}`, async () => {
+    const document = posting(id, from, {}, { delivery: 'exactly-once', checkpointEveryMs: 600_000 })
+    const components = (document.components as { id: string }[]).filter((c) => c.id !== 'f' || from === 'f')
+    await dev.client.ok('POST', '/v1/pipelines', { ...document, components })
+    for (const n of [0, 1, 2]) {
+      let refuse = (_status: number): void => undefined
+      let isAsked = false
+      const refused = new Promise<number>((done) => (refuse = done))
+      answer = () => {
+        isAsked = true
+        return refused
+      }
+      await send(id, n, 1)
+      await until(() => isAsked || undefined)
+      // The barrier stands behind the record, which is still on its way; everybody else has long passed it.
+      const stored = dev.client.ok('POST', `/v1/pipelines/${id}/savepoints`, { name: `s${n}` })
+      await new Promise((done) => setTimeout(done, 300))
+      refuse(400)
+      await stored
+      const letters = await dev.client.records(`${id}.dead-letters`)
+      assert.equal(
+        letters.map(({ value }) => value.record.value.n),
+        upTo(n + 1),
+        'with its checkpoint',
+      )
+    }
+    await dev.end('SIGKILL')
+    dev = await DevProcess.start({ folder, flags })
+    assert.is((await dev.client.records(`${id}.dead-letters`)).length, 3)
+  })
+}
+
 emitters('an http emitter delivers everything at least once over a kill -9', async () => {
   await dev.client.ok('POST', '/v1/pipelines', posting('least', 'f', { batchRecords: 50 }))
   for (let round = 0; round < 3; round++) {

@@ -26,6 +26,8 @@ export interface EmitterOwner {
   emitterFailed(pump: EmitterPump, thrown: unknown): void
   /** False: nothing may be written now; the owner schedules the pump again. // hot, once per batch */
   mayWrite(pump: EmitterPump): boolean
+  /** True: it stays where the barrier is until the owner says `pass`. */
+  holdsAt(pump: EmitterPump, epoch: number): boolean
 }
 
 /** Of those that have had no record yet. */
@@ -43,6 +45,8 @@ export class EmitterPump {
   /** The emitter is in the epoch after this one. */
   epochPassed: number
   private readonly owner: EmitterOwner
+  /** Stays at a barrier. */
+  private isHeld = false
   private channel = new ChannelReader()
   private position = 0
   private scratch: Uint8Array = NO_BYTES
@@ -74,7 +78,7 @@ export class EmitterPump {
   /** Does the next piece of work. @returns false: there is none that can be done now // hot */
   turn(): boolean {
     const ring = this.channel.ring
-    if (ring === null || this.ended) return false
+    if (ring === null || this.ended || this.isHeld) return false
     this.position = ring.peek(this.position, run)
     if (run.from >= run.to) return false
     const kind = ring.bytes[run.from + RECORD_KIND]!
@@ -86,17 +90,30 @@ export class EmitterPump {
       return true
     }
     this.release(RECORD_HEADER_BYTES)
-    if (kind === KIND_BARRIER) this.flush(epoch, false)
-    else if (kind === KIND_END) this.flush(epoch, true)
+    if (kind === KIND_BARRIER) {
+      this.isHeld = this.owner.holdsAt(this, epoch)
+      if (!this.isHeld) this.flush(epoch, false)
+    } else if (kind === KIND_END) this.flush(epoch, true)
     return true
   }
 
-  /** Flushes and tells the owner; what is written from now on belongs to the next epoch. */
-  flush(epoch: number, end: boolean): void {
-    if (end) this.ended = true
+  /** Flushes; what is written from now on belongs to the next epoch. @returns the emitter's position */
+  pass(epoch: number): Promise<unknown> {
+    this.isHeld = false
     const flushed = this.emitter.flush()
     this.epochPassed = Math.max(this.epochPassed, epoch)
-    flushed.then(
+    return flushed
+  }
+
+  /** Does not stay at a barrier any longer. */
+  goOn(): void {
+    this.isHeld = false
+  }
+
+  /** Flushes as `pass` does, and tells the owner. */
+  flush(epoch: number, end: boolean): void {
+    if (end) this.ended = true
+    this.pass(epoch).then(
       (position) => this.owner.flushed(this, epoch, end, position),
       (thrown) => this.owner.emitterFailed(this, thrown),
     )

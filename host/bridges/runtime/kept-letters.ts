@@ -32,8 +32,12 @@ export class KeptLetters implements Emitter {
   }
 
   flush(): Promise<unknown> {
-    this.epochs.push(new RecordBuffer(0))
     return this.inner.flush()
+  }
+
+  /** What is written from now on is the next epoch's. */
+  epochEnded(): void {
+    this.epochs.push(new RecordBuffer(0))
   }
 
   stop(): Promise<void> {

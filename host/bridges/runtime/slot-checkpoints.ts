@@ -35,6 +35,7 @@ export class SlotCheckpoints {
   private timer: NodeJS.Timeout | null = null
   private isDirty = false
   private completed = false
+  private isFailed = false
   /** Lets checkpoints begin again behind a change. */
   private openGate: () => void = nothing
   /** Lets checkpoints begin again behind a move. */
@@ -205,9 +206,29 @@ export class SlotCheckpoints {
 
   /** A component without a ring has seen the barrier or the end. */
   sunk(component: string, epoch: number, end: boolean): void {
+    if (component !== LETTERS) this.emitterPassed(component, epoch, end)
     // Dead letters of sources and emitters went straight to their emitter: it flushes with the rest.
-    if (component === LETTERS) this.parts.emitters.get(LETTERS)!.flush(epoch, end)
-    else this.emitterPassed(component, epoch, end)
+    else if (end || !this.holdsLettersAt(epoch)) this.parts.emitters.get(LETTERS)!.flush(epoch, end)
+  }
+
+  /**
+   * The dead letters of the operators before this barrier are here. Under exactly-once those of an emitter that gives up what it
+   * had before the barrier are of the same epoch: it ends for dead letters when the other emitters have flushed.
+   * @returns whether they wait for that
+   */
+  holdsLettersAt(epoch: number): boolean {
+    if (this.parts.spec.delivery !== 'exactly-once' || this.isFailed) return false
+    this.emitterPassed(LETTERS, epoch, false)
+    return true
+  }
+
+  /** The pipeline has failed: its last dead letters wait for nobody. */
+  lettersGoOn(): void {
+    this.isFailed = true
+    const pump = this.parts.emitters.get(LETTERS)
+    if (!pump) return
+    pump.goOn()
+    this.parts.context.schedule(pump)
   }
 
   /** An emitter has delivered everything before the barrier or the end. */
@@ -235,10 +256,8 @@ export class SlotCheckpoints {
   }
 
   private async store(work: Epoch): Promise<CheckpointSummary> {
-    // No barrier came by way of the operators' dead letters, or emitters gave records up behind it; those of an exactly-once
-    // epoch are the next one's then.
-    const isStaged = this.parts.spec.delivery === 'exactly-once'
-    if (!isStaged || !work.emitterPositions.has(LETTERS)) await this.flushLetters()
+    // Behind all others: emitters give records up until they have flushed.
+    await this.flushLetters(work.epoch)
     const summary = await this.commit(work.epoch, work)
     for (const [component, { position }] of Object.entries(work.positions)) {
       this.parts.sources.get(component)?.source.committed?.(position)
@@ -248,8 +267,14 @@ export class SlotCheckpoints {
     return summary
   }
 
-  private async flushLetters(): Promise<void> {
-    await this.parts.emitters.get(LETTERS)?.emitter.flush()
+  /** The dead letters that are here belong to this epoch, later ones to the next. */
+  private async flushLetters(epoch: number): Promise<void> {
+    const pump = this.parts.emitters.get(LETTERS)
+    if (!pump) return
+    const flushed = pump.pass(epoch)
+    if (pump.emitter instanceof KeptLetters) pump.emitter.epochEnded()
+    this.parts.context.schedule(pump)
+    await flushed
   }
 
   /** The end has reached everyone: the last checkpoint says so before anybody can see it. */
@@ -257,8 +282,8 @@ export class SlotCheckpoints {
     this.completed = true
     this.stopTimer()
     const last = this.settled()
-      .then(() => this.flushLetters())
-      .then(() => this.commit(++this.epoch, {}, true))
+      .then(() => this.flushLetters(++this.epoch))
+      .then(() => this.commit(this.epoch, {}, true))
       .then(
         () => {
           this.parts.context.toControl({ type: 'completed', pipeline: this.parts.key })

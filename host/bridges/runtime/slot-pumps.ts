@@ -176,6 +176,10 @@ export class SlotPumps implements PumpOwner, EmitterOwner {
     this.parts.gaveUp(pump.spec.component, SpqrError.from(thrown))
   }
 
+  holdsAt(pump: EmitterPump, epoch: number): boolean {
+    return pump.spec.component === LETTERS && this.checkpoints.holdsLettersAt(epoch)
+  }
+
   flushed(pump: EmitterPump, epoch: number, end: boolean, position: unknown): void {
     if (this.parts.dropped) return
     if (!pump.leaving) this.checkpoints.flushed(pump, epoch, end, position)

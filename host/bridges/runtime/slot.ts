@@ -192,6 +192,7 @@ export class Slot {
    */
   async drop(failed?: { lettersEnd: boolean }): Promise<void> {
     const { parts, checkpoints } = this
+    if (failed) checkpoints.lettersGoOn()
     if (failed?.lettersEnd) await atMost(LETTERS_WAIT_MS, checkpoints.lettersEnded)
     if (failed) await atMost(LETTERS_WAIT_MS, this.emitters.get(LETTERS)?.emitter.flush())
     parts.dropped = true
