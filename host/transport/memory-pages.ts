@@ -32,11 +32,20 @@ export interface PageTable {
   hashes: Buffer
 }
 
-/** Stores pieces, `bytes` being a multiple of PIECE_BYTES. */
+/** Stores pieces, which stand in `bytes` behind the head, in memory that is given away. */
 export type WriteChunk = (bytes: Buffer, pieces: number) => ChunkRef
 
-/** Stores what differs from the table before. @param memory a multiple of PIECE_BYTES */
-export function storePages(memory: Uint8Array, before: PageTable | undefined, writeChunk: WriteChunk): PageTable {
+/**
+ * Stores what differs from the table before.
+ * @param memory a multiple of PIECE_BYTES
+ * @param headBytes room before the pieces of each chunk, with anything in it
+ */
+export function storePages(
+  memory: Uint8Array,
+  before: PageTable | undefined,
+  headBytes: number,
+  writeChunk: WriteChunk,
+): PageTable {
   const bytes = asBuffer(memory)
   const pieces = bytes.length / PIECE_BYTES
   const table: PageTable = { refs: new Uint32Array(pieces), chunks: [], hashes: Buffer.alloc(pieces * HASH_BYTES) }
@@ -69,10 +78,10 @@ export function storePages(memory: Uint8Array, before: PageTable | undefined, wr
   }
   for (let i = 0; i < changed.length; i += CHUNK_PIECES) {
     const group = changed.slice(i, i + CHUNK_PIECES)
-    const data = Buffer.allocUnsafe(group.length * PIECE_BYTES)
+    const data = Buffer.allocUnsafeSlow(headBytes + group.length * PIECE_BYTES)
     const index = table.chunks.length
     group.forEach((piece, place) => {
-      bytes.copy(data, place * PIECE_BYTES, piece * PIECE_BYTES, (piece + 1) * PIECE_BYTES)
+      bytes.copy(data, headBytes + place * PIECE_BYTES, piece * PIECE_BYTES, (piece + 1) * PIECE_BYTES)
       table.refs[piece] = index * CHUNK_PIECES + place
     })
     table.chunks.push(writeChunk(data, group.length))

@@ -6,6 +6,14 @@ import { compressSync, uncompressSync } from 'lz4-napi'
 /** Below this compression saves nothing that counts. */
 const COMPRESS_FROM_BYTES = 1024
 
+/** Of memory so much is tried first, from so many places. */
+const SAMPLE_BYTES = 64 << 10
+const SAMPLE_PLACES = 4
+/** Above, a sample is worth its time. */
+const SAMPLE_FROM_BYTES = 4 * SAMPLE_BYTES
+/** What shrinks less in a sample stays as it is: nothing takes longer than to find that out of all of it. */
+const SAMPLE_SHARE_MAX = 0.8
+
 const CODEC_NONE = 0
 const CODEC_LZ4 = 1
 
@@ -24,7 +32,24 @@ export function pack(bytes: Uint8Array): Packed {
   return { codec: CODEC_NONE, data: bytes }
 }
 
-/** @throws Error where the bytes were not made by `pack` */
+/** The same for memory of guests, which may hold anything. */
+export function packMemory(bytes: Uint8Array): Packed {
+  const isWorth =
+    bytes.length < SAMPLE_FROM_BYTES || compressSync(sampleOf(bytes)).length < SAMPLE_BYTES * SAMPLE_SHARE_MAX
+  return isWorth ? pack(bytes) : { codec: CODEC_NONE, data: bytes }
+}
+
+function sampleOf(bytes: Uint8Array): Buffer {
+  const sample = Buffer.allocUnsafe(SAMPLE_BYTES)
+  const part = SAMPLE_BYTES / SAMPLE_PLACES
+  for (let i = 0; i < SAMPLE_PLACES; i++) {
+    const from = Math.floor((bytes.length / SAMPLE_PLACES) * i)
+    sample.set(bytes.subarray(from, from + part), i * part)
+  }
+  return sample
+}
+
+/** @throws Error where the bytes were not made by `pack` or `packMemory` */
 export function unpack(codec: number, data: Uint8Array): Uint8Array {
   if (codec === CODEC_NONE) return data
   if (codec === CODEC_LZ4) return uncompressSync(data)

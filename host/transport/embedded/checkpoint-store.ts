@@ -5,7 +5,7 @@ import { hash } from 'node:crypto'
 import { SpqrError } from '../../../schemas/errors.ts'
 import { chunkIds, decodeState, encodeState, type KeptState } from '../checkpoint-state.ts'
 import { type ChunkRef, hashPages, loadPages, type PageTable, PIECE_BYTES, storePages } from '../memory-pages.ts'
-import { asBuffer, pack, unpack } from '../pack.ts'
+import { asBuffer, pack, packMemory, unpack } from '../pack.ts'
 import type { CheckpointSummary, SlotId, Snapshot } from '../transport.ts'
 import { blob, type Database, type Statement } from './database.ts'
 import type { CommitBody, Results, WhichCheckpoint } from './messages.ts'
@@ -87,7 +87,7 @@ export class CheckpointStore {
     tx.onRollback(() => this.#slots.delete(keyOf(checkpoint.slot)))
     let bytes = 0
     const writeChunk = (pieces: Buffer, count: number): ChunkRef => {
-      const { codec, data } = pack(pieces)
+      const { codec, data } = packMemory(pieces)
       bytes += data.length
       const id = Number(this.#insertChunk.run(slot.id, codec, data).lastInsertRowid)
       return { id, pieces: count, digest: hash('sha256', data) }
@@ -97,7 +97,7 @@ export class CheckpointStore {
     for (const snapshot of checkpoint.snapshots) {
       const { component, instance, digest, globals, memory } = snapshot
       const name = tableName(snapshot)
-      const table = storePages(memory, slot.tables.get(name), writeChunk)
+      const table = storePages(memory, slot.tables.get(name), 0, writeChunk)
       tables.set(name, table)
       state.snapshots.push({ component, instance, digest, globals, table })
     }

@@ -14,6 +14,7 @@ import { CheckpointIndex } from './checkpoint-index.ts'
 import { digestOf, encodeManifest, type Manifest, type PlaceRef, slotKey } from './checkpoint-manifest.ts'
 import { readValues, unpackValue } from './checkpoint-pages.ts'
 import type { Cluster } from './cluster.ts'
+import { giveMemory, takeMemory } from './frame-memory.ts'
 import { PagePacker } from './page-packer.ts'
 import type { TopicPartition } from './request.ts'
 import type { TopicAdmin } from './topic-admin.ts'
@@ -50,6 +51,13 @@ interface Stored {
 interface Opened {
   state: KeptState
   snapshots: Snapshot[]
+}
+
+interface Loaded {
+  checkpoint: Checkpoint
+  manifest: Manifest
+  opened: Opened
+  isNewest: boolean
 }
 
 export class KafkaCheckpoints {
@@ -129,8 +137,15 @@ export class KafkaCheckpoints {
     })
   }
 
-  /** @throws SpqrError NOT_FOUND, INVALID_STATE */
+  /**
+   * What it read is not compared with what this thread stores next: whoever goes on from it does so on another thread.
+   * @throws SpqrError NOT_FOUND, INVALID_STATE
+   */
   async load(slotId: SlotId, which?: WhichCheckpoint): Promise<Checkpoint | undefined> {
+    return (await this.#load(slotId, which))?.checkpoint
+  }
+
+  async #load(slotId: SlotId, which: WhichCheckpoint | undefined): Promise<Loaded | undefined> {
     const found = await this.#newestFirst(slotId)
     const index = which ? found.findIndex((one) => matches(one, which)) : 0
     const manifest = found[index]
@@ -138,10 +153,10 @@ export class KafkaCheckpoints {
     if (!manifest) throw new SpqrError('NOT_FOUND', `The pipeline "${slotId.pipeline}" has no ${nameOf(which!)}.`)
     const opened = await this.#open(slotId, manifest)
     if (!opened) throw await this.#damaged(slotId, manifest, found.slice(index + 1))
-    if (index === 0) this.#noteTables(manifest, opened)
     const { epoch, createdAt, revision, bytes } = manifest
     const meta: unknown = JSON.parse(opened.state.meta)
-    return { epoch, createdAt, revision, bytes, meta, snapshots: opened.snapshots }
+    const checkpoint = { epoch, createdAt, revision, bytes, meta, snapshots: opened.snapshots }
+    return { checkpoint, manifest, opened, isNewest: index === 0 }
   }
 
   async list(slotId: SlotId): Promise<CheckpointSummary[]> {
@@ -149,9 +164,11 @@ export class KafkaCheckpoints {
   }
 
   async copy(from: SlotId, to: SlotId, savepoint?: string, as = savepoint): Promise<CheckpointSummary> {
-    const loaded = await this.load(from, savepoint === undefined ? undefined : { savepoint })
+    const loaded = await this.#load(from, savepoint === undefined ? undefined : { savepoint })
     if (!loaded) throw new SpqrError('NOT_FOUND', `Cannot copy a checkpoint of ${textOf(from)}: there is none yet.`)
-    const { epoch, createdAt, revision, meta, snapshots } = loaded
+    // Beside itself it shares all its pages.
+    if (loaded.isNewest && slotKey(from) === slotKey(to)) this.#noteTables(loaded.manifest, loaded.opened)
+    const { epoch, createdAt, revision, meta, snapshots } = loaded.checkpoint
     return this.store({ slot: to, epoch, createdAt, revision, meta, snapshots, savepoint: as }, this.#append)
   }
 
@@ -248,7 +265,9 @@ export class KafkaCheckpoints {
   /** One after the other, so that records get their turn between two. */
   async #writePage(partition: number, key: string, value: Uint8Array, append: AppendTo): Promise<PlaceRef> {
     const { frames, records } = framesOf([{ key, value }])
-    return { key, offset: await append({ topic: PAGES_TOPIC, partition }, frames, records) }
+    const offset = await append({ topic: PAGES_TOPIC, partition }, frames, records)
+    giveMemory(frames.buffer)
+    return { key, offset }
   }
 
   #prune(slot: string, partition: number, keep: number): void {
@@ -303,7 +322,7 @@ export class KafkaCheckpoints {
     }
   }
 
-  /** Whoever restores the newest will go on from it: the next checkpoint stores the difference only. */
+  /** The next checkpoint that this thread stores of the slot adds the difference only. */
   #noteTables(manifest: Manifest, { state, snapshots }: Opened): void {
     const tables: Tables = { key: manifest.key, byName: new Map(), places: new Map() }
     for (const [i, { component, instance, table }] of state.snapshots.entries()) {
@@ -365,7 +384,10 @@ function framesOf(entries: readonly { key: string; value?: Uint8Array }[]): { fr
     (sum, { key, value }) => sum + RECORD_HEADER_BYTES + key.length + (value?.length ?? 0) + 8,
     0,
   )
-  const buffer = new RecordBuffer(bytes)
+  const buffer = new RecordBuffer(0)
+  // Pages of a large state are many megabytes: memory that was used before costs a tenth of new.
+  buffer.bytes = takeMemory(bytes)
+  buffer.view = new DataView(buffer.bytes.buffer)
   const timestamp = Date.now()
   for (const { key, value } of entries) buffer.add({ key: Buffer.from(key), value, timestamp })
   return { frames: buffer.bytes.subarray(0, buffer.length), records: buffer.records }

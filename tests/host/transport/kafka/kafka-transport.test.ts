@@ -346,7 +346,9 @@ kafkaTest('a state of 16 MiB is stored, changed in little, and restored by anoth
   const other = await start()
   const found = await other.checkpoint(slot)
   assert.is(Buffer.compare(found!.snapshots[0]!.memory, expected), 0)
-  // Whoever restored it goes on from its pages.
+  const named = await other.copyCheckpoint(slot, slot, undefined, 'named')
+  assert.ok(named.bytes < 64 << 10, `${named.bytes} bytes for a name`)
+  // Whoever named it goes on from its pages.
   expected.fill(2, 0, 10)
   const next = { ...found!.snapshots[0]!, memory: expected.slice() }
   assert.ok((await other.commit({ slot, epoch: 3, revision: 1, meta: null, snapshots: [next] })).bytes < 64 << 10)
