@@ -417,17 +417,20 @@ export class Instance {
   /** @throws GuestAbort where the guest names regions outside of its memory */
   private readRegions(): void {
     this.renewViews()
-    const base = this.mailbox >> 2
-    const input = this.words[base + (MAILBOX_INPUT >> 2)]! >>> 0
-    const capacity = this.words[base + (MAILBOX_INPUT >> 2) + 1]! >>> 0
-    const output = this.words[base + (MAILBOX_OUTPUT >> 2)]! >>> 0
-    const outputCapacity = this.words[base + (MAILBOX_OUTPUT >> 2) + 1]! >>> 0
-    const size = this.bytes.length
-    if ((input & 7) !== 0 || input + capacity > size || (output & 7) !== 0 || output + outputCapacity > size) {
+    this.checkRegion(MAILBOX_INPUT)
+    this.checkRegion(MAILBOX_OUTPUT)
+    const at = (this.mailbox + MAILBOX_INPUT) >> 2
+    this.input = this.words[at]! >>> 0
+    this.inputCapacity = this.words[at + 1]! >>> 0
+  }
+
+  /** @throws GuestAbort where the region that the mailbox names there is outside of the memory */
+  private checkRegion(field: number): void {
+    const at = (this.mailbox + field) >> 2
+    const from = this.words[at]! >>> 0
+    if ((from & 7) !== 0 || from + (this.words[at + 1]! >>> 0) > this.bytes.length) {
       throw new GuestAbort('OPERATOR_TRAP', 'the regions are outside of the memory')
     }
-    this.input = input
-    this.inputCapacity = capacity
   }
 
   /** Makes the regions large enough. */
@@ -488,6 +491,9 @@ export class Instance {
       else if (kind === CALL_CONFIGURE) status = exports.configure(bytes)
       else status = exports.watermark(this.seed)
       this.handOver()
+      // What a call leaves is what the next one, an undo or a restart begins with.
+      this.checkRegion(MAILBOX_INPUT)
+      this.checkRegion(MAILBOX_OUTPUT)
       if (this.memoryBytes > this.limits.memoryBytes) {
         throw new GuestAbort('MEMORY_EXHAUSTED', `the operator used up its ${this.limits.memoryBytes >> 20} MiB`)
       }

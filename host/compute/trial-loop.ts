@@ -4,7 +4,7 @@
 import { setPriority } from 'node:os'
 import type { MessagePort } from 'node:worker_threads'
 import { Doorbell } from '../ring/doorbell.ts'
-import { type Fault, type GuestAbort, outputExceeded } from './fault.ts'
+import { type Fault, GuestAbort, outputExceeded } from './fault.ts'
 import { Instance, type InstanceOwner } from './instance.ts'
 import { Stage } from './output.ts'
 import { type Status, TRIALS } from './status.ts'
@@ -100,33 +100,39 @@ export function tryCall(call: TrialCall): Verdict {
     fuelUsed: 0,
     busyMs: 0,
   }
-  let instance: Instance
   try {
-    instance = new Instance(call.loaded, call.limits, collector)
-    if (!('settings' in call.from)) instance.adopt(call.from)
+    const instance = new Instance(call.loaded, call.limits, collector)
+    const isDone = make(call, instance, verdict)
+    verdict.fuelUsed = instance.fuelUsed
+    verdict.busyMs = instance.busyMs
+    verdict.logsDropped = collector.logsDropped
+    const state = isDone ? instance.lend() : null
+    if (state === null) return { ...verdict, fault: instance.fault }
+    return {
+      ...verdict,
+      state,
+      output: collector.output,
+      rejected: collector.rejection,
+      wantsFlush: instance.wantsFlush,
+    }
   } catch (thrown) {
-    return { ...verdict, fault: noRoom(thrown) }
-  }
-  instance.connect(call.portsLow, call.portsHigh)
-  let isDone: boolean
-  if ('settings' in call.from) {
-    verdict.change = start(instance, call.from)
-    isDone = verdict.change >= 0
-  } else isDone = call.input.length === 0 ? instance.flush() >= 0 : processAlone(instance, call.input)
-  verdict.fuelUsed = instance.fuelUsed
-  verdict.busyMs = instance.busyMs
-  verdict.logsDropped = collector.logsDropped
-  if (!isDone) return { ...verdict, fault: instance.fault }
-  const state = instance.lend()
-  if (state === null) return { ...verdict, fault: instance.fault }
-  return {
-    ...verdict,
-    state,
-    output: collector.output,
-    rejected: collector.rejection,
-    wantsFlush: instance.wantsFlush,
+    // An image or a state that is none is its pipeline's end, not that of the thread and of all who wait for it.
+    return { ...verdict, fault: thrown instanceof GuestAbort ? faultOfState(thrown) : noRoom(thrown) }
   }
 }
+
+function make(call: TrialCall, instance: Instance, verdict: Verdict): boolean {
+  const { from, input } = call
+  if (!('settings' in from)) instance.adopt(from)
+  instance.connect(call.portsLow, call.portsHigh)
+  if ('settings' in from) {
+    verdict.change = start(instance, from)
+    return verdict.change >= 0
+  }
+  return input.length === 0 ? instance.flush() >= 0 : processAlone(instance, input)
+}
+
+const faultOfState = ({ code, message }: GuestAbort): Fault => ({ code, message, stack: '' })
 
 /** @returns what the guest said to its settings; negative: it faulted */
 function start(instance: Instance, { settings, image }: Start): number {
@@ -144,7 +150,7 @@ function processAlone(instance: Instance, input: Uint8Array): boolean {
 }
 
 function noRoom(thrown: unknown): Fault {
-  const message = `the host has no room for the instance: ${(thrown as Error | GuestAbort).message}`
+  const message = `the host has no room for the instance: ${(thrown as Error).message}`
   return { code: 'MEMORY_EXHAUSTED', message, stack: '' }
 }
 

@@ -157,6 +157,8 @@ export const ATTACKS: readonly AttackRow[] = [
       'tests/sandbox/attacks/guests.test.ts': [
         'output from memory that grew under the view of the host is read where it is',
         'a mailbox moved outside by a call is that operator’s own end',
+        'regions moved outside by a call that returns well are that call’s fault, not of the undo behind it',
+        'an image that is none ends its own start, not the thread that tries starts',
       ],
       'tests/host/isolation/relay.test.ts': [
         'refuses what a reader of the ring would stumble over',

@@ -3,6 +3,7 @@
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { tryCall } from '../../../host/compute/trial-loop.ts'
 import { admit } from '../../../host/sandbox/admit.ts'
 import { until } from '../../support/bridge-driver.ts'
 import { ComputeDriver, edge, graphOf, operator } from '../../support/compute-driver.ts'
@@ -63,6 +64,15 @@ async function verdict(driver: ComputeDriver): Promise<string> {
   }, 'the record is not judged')
   assert.is(driver.failure, undefined)
   return driver.letters()[0]!.code
+}
+
+const LIMITS = {
+  fuelPerCall: 8_000_000,
+  fuelPerRecord: 8_000_000,
+  fuelPerFlush: 8_000_000,
+  fuelPerSetup: 8_000_000,
+  outputBytesPerRecord: 1 << 20,
+  memoryBytes: 16 << 20,
 }
 
 const forever = (...body: number[][]): number[] => op.loop(...body, op.br(0))
@@ -243,6 +253,60 @@ guests('names of every object, and names like those that admission adds', async 
 guests('a mailbox moved outside by a call is that operator’s own end', async () => {
   const moved = await attacked([...poke(MAILBOX, -8), ...poke(OUTPUT_AT, -8), ...poke(OUTPUT_BYTES, 8)])
   assert.is(await verdict(moved), 'OPERATOR_TRAP')
+})
+
+guests(
+  'regions moved outside by a call that returns well are that call’s fault, not of the undo behind it',
+  async () => {
+    // The first call moves them; the next would have traps undone to the state that it left, where nothing can be put back.
+    for (const field of [MAILBOX, MAILBOX + 4, OUTPUT_AT, OUTPUT_AT + 4]) {
+      const isFirst = [...op.globalGet(0), 0x45]
+      const first = [...poke(field, -8), ...op.i32(1), ...op.globalSet(0)]
+      const driver = await attacked([...isFirst, 0x04, 0x40, ...first, 0x05, ...op.unreachable, 0x0b], {
+        globals: [[I32, 1, ...op.i32(0), 0x0b]],
+      })
+      for (let records = 1; records <= 4; records++) {
+        driver.feed('in', ['a'])
+        await until(() => {
+          driver.trials.take()
+          driver.settle()
+          return driver.letters().length === records
+        }, `record ${records} is not judged`)
+        assert.is(driver.letters().at(-1)!.code, 'OPERATOR_TRAP')
+      }
+      assert.is(driver.failure, undefined)
+    }
+  },
+)
+
+guests('an image that is none ends its own start, not the thread that tries starts', async () => {
+  const module = await loaded(
+    withProcess(op.get(0), { functions: [allocate], globals: [[I32, 1, ...op.i32(0), 0x0b]] }),
+  )
+  const memory = (change: (words: Int32Array) => void): Uint8Array => {
+    const words = new Int32Array(16_384)
+    words.set([8192, 8192, OUT, 49_152], MAILBOX >> 2)
+    change(words)
+    return new Uint8Array(words.buffer)
+  }
+  const sound = memory(() => {})
+  const globals = { [module.globals[0]!]: 1 }
+  const ended = (image: { memory: Uint8Array; globals: Record<string, number | string> }): string | undefined =>
+    tryCall({
+      tenant: 0,
+      pipeline: 0,
+      loaded: module,
+      limits: LIMITS,
+      portsLow: -1,
+      portsHigh: -1,
+      from: { settings: '{}', image },
+      input: new Uint8Array(0),
+    }).fault?.code
+  assert.is(ended({ memory: sound, globals }), undefined)
+  const moved = memory((words) => (words[MAILBOX >> 2] = -8))
+  assert.is(ended({ memory: moved, globals }), 'OPERATOR_TRAP')
+  assert.is(ended({ memory: sound, globals: {} }), 'MEMORY_EXHAUSTED')
+  assert.is(ended({ memory: new Uint8Array(1 << 30), globals }), 'MEMORY_EXHAUSTED')
 })
 
 guests.run()
