@@ -19,7 +19,7 @@ export function createHostApp(host: Host): Hono {
     return new Response(JSON.stringify(error.toProblem()), { status: error.status, headers })
   })
   app.notFound((c) => {
-    throw new SpqrError('NOT_FOUND', `There is nothing at ${c.req.path}`)
+    throw new SpqrError('NOT_FOUND', `There is nothing at ${c.req.path}.`)
   })
 
   app.get('/healthz', (c) => c.json({ ok: true, workers: host.workers.count, pipelines: host.list().length }))
@@ -32,7 +32,7 @@ export function createHostApp(host: Host): Hono {
   })
   app.get('/modules/:digest', (c) => {
     const known = host.modules.get(c.req.param('digest'))
-    if (!known) throw new SpqrError('NOT_FOUND', `There is no module ${c.req.param('digest')}`)
+    if (!known) throw new SpqrError('NOT_FOUND', `There is no module ${c.req.param('digest')}.`)
     return c.json(known.report)
   })
   app.put('/modules/:digest/source-map', async (c) => {

@@ -83,7 +83,7 @@ export function streamRoutes(app: Hono, host: Host): void {
   )
 
   app.all('/pipelines/*', () => {
-    throw new SpqrError('METHOD_NOT_ALLOWED', 'There is no such call on a pipeline')
+    throw new SpqrError('METHOD_NOT_ALLOWED', 'There is no such call on a pipeline.')
   })
 }
 

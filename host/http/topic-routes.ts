@@ -26,7 +26,7 @@ export function topicRoutes(app: Hono, host: Host): void {
   app.get('/topics/:name', async (c) => {
     const name = c.req.param('name')
     const info = await host.transport.topic(name)
-    if (!info) throw new SpqrError('NOT_FOUND', `There is no topic "${name}"`)
+    if (!info) throw new SpqrError('NOT_FOUND', `There is no topic "${name}".`)
     const offsets = await host.transport.offsets(name)
     return c.json({
       ...info,

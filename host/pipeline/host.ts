@@ -154,7 +154,7 @@ export class Host implements PipelineOwner, Supervised {
   /** @throws SpqrError NOT_FOUND */
   pipeline(tenant: string, id: string): PipelineControl {
     const pipeline = this.pipelines.get(keyOf(tenant, id))
-    if (!pipeline) throw new SpqrError('NOT_FOUND', `There is no pipeline "${id}"`)
+    if (!pipeline) throw new SpqrError('NOT_FOUND', `There is no pipeline "${id}".`)
     return pipeline
   }
 
@@ -179,7 +179,7 @@ export class Host implements PipelineOwner, Supervised {
       if (pipeline.state === 'running') return
       if (pipeline.state === 'paused' && pipeline.isLive) return pipeline.unpause()
       if (pipeline.state === 'completed') {
-        throw new SpqrError('INVALID_STATE', `Pipeline "${id}" is completed: restart it to run it again`)
+        throw new SpqrError('INVALID_STATE', `Pipeline "${id}" is completed: restart it to run it again.`)
       }
       await this.startAgain(pipeline, { ...pipeline.plan, paused: false, startFrom: undefined })
     })
@@ -305,11 +305,11 @@ export class Host implements PipelineOwner, Supervised {
   portOf(pipeline: PipelineControl, component: string, port: string | undefined): number {
     const found = pipeline.plan.components.find((c) => c.id === component)
     if (!found || found.kind === 'emitter') {
-      throw new SpqrError('NOT_FOUND', `Pipeline "${pipeline.plan.id}" has no source or operator "${component}"`)
+      throw new SpqrError('NOT_FOUND', `Pipeline "${pipeline.plan.id}" has no source or operator "${component}".`)
     }
     if (port === undefined) return -1
     const index = (found.kind === 'operator' ? found.ports : ['out']).indexOf(port)
-    if (index < 0) throw new SpqrError('NOT_FOUND', `"${component}" has no port "${port}"`)
+    if (index < 0) throw new SpqrError('NOT_FOUND', `"${component}" has no port "${port}".`)
     return index
   }
 
@@ -385,7 +385,7 @@ export class Host implements PipelineOwner, Supervised {
 
   private async create(plan: Plan): Promise<PutResult> {
     if (this.pipelines.size >= PIPELINES_MAX) {
-      throw new SpqrError('QUOTA_EXCEEDED', `This host has no more than ${PIPELINES_MAX} pipelines`)
+      throw new SpqrError('QUOTA_EXCEEDED', `This host has no more than ${PIPELINES_MAX} pipelines.`)
     }
     const pipeline = new PipelineControl(this.nextKey++, NOWHERE, plan, new Wiring(this.channels, this.blocks), this)
     this.pipelines.set(keyOf(plan.tenant, plan.id), pipeline)

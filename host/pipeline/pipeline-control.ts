@@ -275,7 +275,7 @@ export class PipelineControl {
   /** @throws SpqrError INVALID_STATE, also where an emitter does not deliver in time: what is behind it may be a stop */
   async takeCheckpoint(savepoint?: string): Promise<CheckpointSummary> {
     const { id } = this.plan
-    if (!this.live) throw new SpqrError('INVALID_STATE', `Pipeline "${id}" is ${this.state}: it has no state to keep`)
+    if (!this.live) throw new SpqrError('INVALID_STATE', `Pipeline "${id}" is ${this.state}: it has no state to keep.`)
     const { workers, checkpointMsMax } = this.owner
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, failed) => {
@@ -389,7 +389,10 @@ export class PipelineControl {
 
   private expect(state: PipelineState, verb: string): void {
     if (this.state === state) return
-    throw new SpqrError('INVALID_STATE', `Cannot ${verb} pipeline "${this.plan.id}": it is ${this.state}, not ${state}`)
+    throw new SpqrError(
+      'INVALID_STATE',
+      `Cannot ${verb} pipeline "${this.plan.id}": it is ${this.state}, not ${state}.`,
+    )
   }
 }
 

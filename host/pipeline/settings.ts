@@ -52,7 +52,7 @@ function lookUp(kind: string, name: string, component: string, names: Names): st
   const found = kind === 'env' ? process.env[name] : secretOf(secrets, name)
   if (found !== undefined) return found
   const what = kind === 'env' ? 'environment variable' : 'secret'
-  throw new SpqrError('INVALID_DOCUMENT', `Component "${component}" uses the ${what} ${name}, which is not set`)
+  throw new SpqrError('INVALID_DOCUMENT', `Component "${component}" uses the ${what} ${name}, which is not set.`)
 }
 
 function secretOf(secrets: Record<string, string>, name: string): string | undefined {

@@ -30,7 +30,7 @@ export async function startingPoint(transport: Transport, slot: SlotId, plan: Pl
     const which = start.at === 'savepoint' ? { savepoint: start.name } : { epoch: start.epoch }
     const kept = await transport.checkpoint(slot, which)
     const name = start.at === 'savepoint' ? `savepoint "${start.name}"` : `checkpoint of epoch ${start.epoch}`
-    if (!kept) throw new SpqrError('NOT_FOUND', `Pipeline "${plan.id}" has no ${name}`)
+    if (!kept) throw new SpqrError('NOT_FOUND', `Pipeline "${plan.id}" has no ${name}.`)
     checkVersions(plan, kept, true)
     const fitting = asSplitNow(plan, kept)
     const meta: CheckpointMeta = { ...(fitting.meta as CheckpointMeta), completed: false, failed: undefined }

@@ -21,10 +21,10 @@ export async function ingest(
   const pump = slot.sources.get(component)
   const { tenant, id } = slot.spec
   if (pump?.spec.type !== 'http') {
-    throw new SpqrError('NOT_FOUND', `Pipeline "${id}" has no http source "${component}"`)
+    throw new SpqrError('NOT_FOUND', `Pipeline "${id}" has no http source "${component}".`)
   }
   if (slot.spec.forkOf !== undefined) {
-    throw new SpqrError('INVALID_STATE', `Pipeline "${id}" is a fork: it follows what "${slot.spec.forkOf}" is sent`)
+    throw new SpqrError('INVALID_STATE', `Pipeline "${id}" is a fork: it follows what "${slot.spec.forkOf}" is sent.`)
   }
   const { maxRecordBytes } = pump.spec.settings
   const recordBytesMax = typeof maxRecordBytes === 'number' ? maxRecordBytes + RECORD_HEADER_BYTES : RECORD_BYTES_MAX
@@ -33,7 +33,7 @@ export async function ingest(
   const frames = records.bytes.subarray(0, records.length)
   if (pump.source instanceof DirectHttpSource) {
     if (pump.source.ingest(frames, records.records)) return { accepted: records.records }
-    throw new SpqrError('BACK_PRESSURE', `Pipeline "${id}" is full: send the records again in ${RETRY_SECONDS} s`, {
+    throw new SpqrError('BACK_PRESSURE', `Pipeline "${id}" is full: send the records again in ${RETRY_SECONDS} s.`, {
       retriable: true,
       extra: { accepted: 0, retryAfterSeconds: RETRY_SECONDS },
     })

@@ -159,14 +159,14 @@ export class SlotCheckpoints {
   /** @param whole with barriers, whatever the delivery: somebody goes on from it */
   private begin(savepoint: string | undefined, whole: boolean): Promise<CheckpointSummary> {
     const { id, delivery, revision, checkpointEveryMs } = this.parts.spec
-    if (this.parts.dropped || this.completed) throw new SpqrError('INVALID_STATE', `Pipeline "${id}" does not run`)
+    if (this.parts.dropped || this.completed) throw new SpqrError('INVALID_STATE', `Pipeline "${id}" does not run.`)
     this.isDirty = false
     this.stopTimer()
     // At most once: what was read counts as done, so no barrier need flow.
     if (delivery === 'at-most-once' && !whole) return this.commit(++this.epoch)
     const running = [...this.parts.sources.values()].filter((pump) => !pump.ended)
     // With every source ended no barrier can flow: the end that is under way makes the last checkpoint.
-    if (running.length === 0) throw new SpqrError('INVALID_STATE', `Pipeline "${id}" is about to complete`)
+    if (running.length === 0) throw new SpqrError('INVALID_STATE', `Pipeline "${id}" is about to complete.`)
     const operators = this.operatorsLeft
     const patient = !whole && checkpointEveryMs >= PATIENT_FROM_MS
     const work = new Epoch(++this.epoch, revision, savepoint, patient, {
@@ -376,5 +376,5 @@ export class SlotCheckpoints {
 }
 
 function stopped(parts: SlotParts): SpqrError {
-  return new SpqrError('INVALID_STATE', `Pipeline "${parts.spec.id}" was stopped`)
+  return new SpqrError('INVALID_STATE', `Pipeline "${parts.spec.id}" was stopped.`)
 }

@@ -17,7 +17,7 @@ const encoder = new TextEncoder()
 
 async function existing(transport: Transport, topic: string): Promise<TopicInfo> {
   const info = await transport.topic(topic)
-  if (!info) throw new SpqrError('NOT_FOUND', `There is no topic "${topic}"`)
+  if (!info) throw new SpqrError('NOT_FOUND', `There is no topic "${topic}".`)
   return info
 }
 
@@ -53,11 +53,11 @@ export async function fetchRecords(
   { topic, partition, from, limit, own }: FetchQuery,
 ): Promise<Uint8Array> {
   const info = await transport.topic(topic)
-  if (!info && !own) throw new SpqrError('NOT_FOUND', `There is no topic "${topic}"`)
+  if (!info && !own) throw new SpqrError('NOT_FOUND', `There is no topic "${topic}".`)
   // A pipeline's own topic reads as empty before its first record.
   if (!info) return recordsJson([], { '0': 0n })
   if (partition !== undefined && partition >= info.partitions) {
-    throw new SpqrError('NOT_FOUND', `Topic "${topic}" has no partition ${partition}: it has ${info.partitions}`)
+    throw new SpqrError('NOT_FOUND', `Topic "${topic}" has no partition ${partition}: it has ${info.partitions}.`)
   }
   const partitions = partition === undefined ? [...Array(info.partitions).keys()] : [partition]
   const next: Record<string, bigint> = {}
@@ -99,7 +99,7 @@ export interface FetchQuery {
 function readFrom(text: string): ReadFrom {
   const start = parseStart(text, READ_WORDS)
   if (!start || start.at === 'savepoint' || start.at === 'checkpoint') {
-    throw new SpqrError('INVALID_BODY', `Cannot read from "${text}": write earliest, latest, offset:N or time:ISO`, {
+    throw new SpqrError('INVALID_BODY', `Cannot read from "${text}": write earliest, latest, offset:N or time:ISO.`, {
       issues: [{ pointer: '/from', message: 'must be earliest, latest, offset:N or time:ISO' }],
     })
   }
