@@ -1,4 +1,4 @@
-// One input edge: where it reads, which ports it takes, how far its barrier is.
+// One input edge: where it reads, and which ports it takes.
 // Runs on: compute.
 
 import { KIND_DATA, RECORD_KIND, RECORD_PORT } from '../record/record.ts'
@@ -8,8 +8,6 @@ export class Input implements Cursor {
   readonly from: string
   position = 0
   output: Output
-  /** Has seen the barrier that others have not: what comes behind it waits. */
-  aligned = false
   ended = false
   portsLow: number
   portsHigh: number

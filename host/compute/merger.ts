@@ -1,19 +1,12 @@
 // Gathers what the instances of an operator that is split by key emit, as if it were one: numbers the records, and passes a
 // barrier or the end on when it has come out of every instance.
-// Runs on: compute. A mark stays where it stands until the others have come: the instance that passed it does nothing
-// meanwhile, so the operator as a whole has one state, and one sequence, at a barrier.
+// Runs on: compute. An instance whose barrier is held back until the others' have come does nothing meanwhile: so the operator
+// as a whole has one state, and one sequence, at a barrier.
 
-import {
-  KIND_BARRIER,
-  KIND_DATA,
-  KIND_END,
-  RECORD_HEADER_BYTES,
-  RECORD_KIND,
-  RECORD_SEQUENCE,
-  RECORD_SOURCE_OFFSET,
-} from '../record/record.ts'
+import { KIND_DATA, KIND_END, RECORD_SEQUENCE } from '../record/record.ts'
 import type { Run } from '../ring/ring.ts'
 import { type Input, takeInput } from './input.ts'
+import { Inputs, NOTHING } from './inputs.ts'
 import { Stage } from './output.ts'
 
 const BATCH_BYTES = 256 << 10
@@ -24,11 +17,10 @@ const taken = { bytes: 0, span: 0, records: 0 }
 
 export class Merger {
   /** One per instance. */
-  readonly inputs: Input[] = []
+  readonly inputs = new Inputs()
   readonly stage = new Stage()
   /** Number of the last record that left. */
   sequence = 0
-  private nextInput = 0
   private readonly passed: (epoch: number, ended: boolean) => void
 
   /** @param passed every instance has passed the barrier, or has ended; the mark follows */
@@ -49,24 +41,14 @@ export class Merger {
   // hot
   private move(): boolean {
     const { inputs } = this
-    let marks = 0
-    let left = 0
-    for (let i = 0; i < inputs.length; i++) {
-      const input = inputs[(this.nextInput + i) % inputs.length]!
-      if (input.ended) continue
-      left++
-      input.output.peek(input, run)
-      if (run.from >= run.to) continue
-      if (input.output.bytes[run.from + RECORD_KIND] !== KIND_DATA) {
-        marks++
-        continue
-      }
-      this.nextInput = (this.nextInput + i + 1) % inputs.length
-      this.take(input)
+    const kind = inputs.next(run)
+    if (kind === NOTHING) return false
+    if (kind === KIND_DATA) {
+      this.take(inputs.current)
       return true
     }
-    if (left === 0 || marks < left) return false
-    this.passMarks()
+    this.passed(inputs.epoch, kind === KIND_END)
+    this.stage.publishControl(kind, inputs.epoch)
     return true
   }
 
@@ -88,24 +70,5 @@ export class Merger {
     stage.grow(taken.span)
     output.advance(input, taken.span)
     stage.publish(since)
-  }
-
-  /** Every instance that has not ended shows a mark: all of one kind, as the splitter gives the same to each. */
-  private passMarks(): void {
-    let ended = true
-    let epoch = 0
-    for (const input of this.inputs) {
-      if (input.ended) continue
-      const { bytes, words } = input.output
-      input.output.peek(input, run)
-      const isEnd = bytes[run.from + RECORD_KIND] === KIND_END
-      // An end among barriers counts as one, and has no epoch of its own.
-      if (!isEnd || ended) epoch = words[(run.from + RECORD_SOURCE_OFFSET) >> 2]! >>> 0
-      if (isEnd) input.end()
-      else ended = false
-      input.output.advance(input, RECORD_HEADER_BYTES)
-    }
-    this.passed(epoch, ended)
-    this.stage.publishControl(ended ? KIND_END : KIND_BARRIER, epoch)
   }
 }

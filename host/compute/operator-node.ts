@@ -2,15 +2,7 @@
 // Runs on: compute. An instance whose stage is not empty neither runs nor takes a barrier.
 
 import type { OnError } from '../../schemas/document.ts'
-import {
-  CHANGE_RESET,
-  KIND_BARRIER,
-  KIND_DATA,
-  KIND_END,
-  RECORD_HEADER_BYTES,
-  RECORD_KIND,
-  RECORD_SOURCE_OFFSET,
-} from '../record/record.ts'
+import { CHANGE_RESET, KIND_BARRIER, KIND_DATA, KIND_END, RECORD_HEADER_BYTES } from '../record/record.ts'
 import { ImageMemory } from '../ring/image-memory.ts'
 import { clockUs, type Run } from '../ring/ring.ts'
 import {
@@ -29,6 +21,7 @@ import { Emission } from './emission.ts'
 import { type Fault, GuestAbort } from './fault.ts'
 import { FaultShare } from './fault-share.ts'
 import { type Input, takeInput } from './input.ts'
+import { Inputs, NOTHING } from './inputs.ts'
 import { Instance, type InstanceLimits, type InstanceOwner, type LoadedModule } from './instance.ts'
 import { LogLines } from './log-lines.ts'
 import type { Image, OperatorSpec } from './messages.ts'
@@ -93,7 +86,7 @@ export class OperatorNode implements InstanceOwner {
   spec: OperatorSpec
   readonly loaded: LoadedModule
   readonly stage: Stage
-  readonly inputs: Input[]
+  readonly inputs: Inputs
   readonly counters: Counters
   readonly instance: Instance
   /** Of its state at barriers. */
@@ -105,15 +98,12 @@ export class OperatorNode implements InstanceOwner {
   private readonly owner: NodeOwner
   private readonly emission: Emission
   private readonly log = new LogLines((level, text) => this.owner.logged(this, level, text))
-  private nextInput = 0
   private sinceFlush = 0
   /** Records asked for a flush: it comes before the next one, and before a barrier. */
   private flushDue = false
   /** The time did: that waits while the pipeline is paused. */
   private timeIsUp = false
   private flushFaults = 0
-  /** Of the barrier that some inputs have seen. */
-  private barrierEpoch = 0
   /** Less than usual where the guest has no room for more. */
   private batchBytesMax = BATCH_BYTES
   /** Less than that while batches do not end within a slice. */
@@ -150,7 +140,7 @@ export class OperatorNode implements InstanceOwner {
     replaced?.recall()
     this.emission = new Emission(replaced?.emission)
     this.stage = this.emission.stage
-    this.inputs = replaced?.inputs ?? []
+    this.inputs = replaced?.inputs ?? new Inputs()
     this.salvage = replaced?.salvage ?? []
     this.ended = replaced?.ended ?? false
     this.endEpoch = replaced?.endEpoch ?? -1
@@ -243,33 +233,18 @@ export class OperatorNode implements InstanceOwner {
       this.flush()
       return true
     }
-    const inputs = this.inputs
-    for (let i = 0; i < inputs.length; i++) {
-      const input = inputs[(this.nextInput + i) % inputs.length]!
-      if (input.aligned || input.ended) continue
-      input.output.peek(input, run)
-      if (run.from >= run.to) continue
-      this.nextInput = (this.nextInput + i + 1) % inputs.length
-      const kind = input.output.bytes[run.from + RECORD_KIND]!
-      if (kind === KIND_DATA) this.takeBatch(input)
-      else this.takeControl(input, kind)
-      return true
-    }
-    return this.endIfLeft()
-  }
-
-  /** An input that was taken out may have been the last that had not ended. */
-  private endIfLeft(): boolean {
     const { inputs } = this
-    for (let i = 0; i < inputs.length; i++) if (!inputs[i]!.ended) return false
-    if (inputs.length === 0) return false
-    this.end(0)
+    const kind = inputs.next(run)
+    if (kind === NOTHING) return false
+    if (kind === KIND_DATA) this.takeBatch(inputs.current)
+    else if (kind === KIND_BARRIER) this.passBarrier(inputs.epoch)
+    else this.end(inputs.epoch)
     return true
   }
 
   /** It had ended at the checkpoint it was restored from: what reads it now is told again. */
   endAgain(): void {
-    for (const input of this.inputs) input.ended = true
+    for (const input of this.inputs.list) input.ended = true
     this.stage.publishControl(KIND_END, 0)
   }
 
@@ -651,25 +626,7 @@ export class OperatorNode implements InstanceOwner {
     else if (this.spec.emitWhen && 'everyMs' in this.spec.emitWhen) this.rearm()
   }
 
-  private takeControl(input: Input, kind: number): void {
-    const epoch = input.output.words[(run.from + RECORD_SOURCE_OFFSET) >> 2]! >>> 0
-    input.output.advance(input, RECORD_HEADER_BYTES)
-    if (kind === KIND_BARRIER) {
-      input.aligned = true
-      this.barrierEpoch = epoch
-      this.barrierIfAligned()
-    } else if (kind === KIND_END) {
-      input.end()
-      if (this.inputs.every((i) => i.ended)) this.end(epoch)
-      else if (this.inputs.some((i) => i.aligned)) this.barrierIfAligned()
-    }
-  }
-
-  // An end that completes the alignment carries no epoch of its own: the barrier's counts.
-  private barrierIfAligned(): void {
-    for (const input of this.inputs) if (!input.aligned && !input.ended) return
-    for (const input of this.inputs) input.aligned = false
-    const epoch = this.barrierEpoch
+  private passBarrier(epoch: number): void {
     this.owner.barrierPassed(this, epoch, this.image(this.copies))
     this.stage.publishControl(KIND_BARRIER, epoch)
   }

@@ -10,6 +10,7 @@ import { deadLetterRecord } from './dead-letter.ts'
 import { EdgeQueue } from './edge-queue.ts'
 import type { Fault } from './fault.ts'
 import { Input } from './input.ts'
+import type { Inputs } from './inputs.ts'
 import type { LoadedModule } from './instance.ts'
 import type { Merger } from './merger.ts'
 import type {
@@ -142,7 +143,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
       const node = this.nodes.get(spec.component)!
       node.stop()
       // A node of another version takes over inputs and stage; one that is gone gives them up.
-      if (!stays) this.detach(node.inputs)
+      if (!stays) node.inputs.detach()
       this.nodes.delete(spec.component)
     }
     for (const [component, node] of prepared) this.nodes.set(component, node)
@@ -221,13 +222,13 @@ export class Pipeline implements NodeOwner, SinkOwner {
   private readers(): { to: string; inputs: Input[]; waiting: number }[] {
     return [
       // Of a split operator what its instances have still to read as well.
-      ...[...this.splits].map(([to, { splitter }]) => ({ to, inputs: splitter.inputs, waiting: splitter.depth })),
+      ...[...this.splits].map(([to, { splitter }]) => ({ to, inputs: splitter.inputs.list, waiting: splitter.depth })),
       ...[...this.nodes.values()]
         .filter((node) => !node.spec.of)
-        .map((node) => ({ to: node.component, inputs: node.inputs, waiting: 0 })),
+        .map((node) => ({ to: node.component, inputs: node.inputs.list, waiting: 0 })),
       ...[...this.sinks.values()].map((sink) => ({
         to: sink.component,
-        inputs: sink.inputs,
+        inputs: sink.inputs.list,
         waiting: sink.writer?.depth ?? 0,
       })),
     ]
@@ -411,8 +412,8 @@ export class Pipeline implements NodeOwner, SinkOwner {
         split.spec = spec
         continue
       }
-      this.detach(split.splitter.inputs)
-      this.detach(split.merger.inputs)
+      split.splitter.inputs.detach()
+      split.merger.inputs.detach()
       this.splits.delete(component)
     }
   }
@@ -428,7 +429,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
     const stays = graph.emitters.filter(({ component, channel }) => this.sinks.get(component)?.spec.channel === channel)
     for (const spec of [...graph.operators, ...stays]) {
       const present = this.nodes.get(spec.component) ?? this.sinks.get(spec.component)
-      if (!present || present.inputs.length === 0 || !present.inputs.every((input) => input.ended)) continue
+      if (!present?.inputs.ended) continue
       const edge = spec.edges.find(({ from }) => !hasEnded(from))
       if (!edge) continue
       const why = 'it has ended with its sources; give it another id, or restart the pipeline'
@@ -513,7 +514,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
     for (const [component, sink] of this.sinks) {
       const spec = this.graph.emitters.find((s) => s.component === component)
       if (spec && spec.channel === sink.spec.channel) continue
-      this.detach(sink.inputs)
+      sink.inputs.detach()
       // Its ring ends here: the bridge delivers what is in it, then closes the emitter.
       if (sink.writer) {
         sink.leave()
@@ -536,7 +537,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
     for (const node of this.nodes.values()) this.connectPorts(node)
     const sinks = this.graph.emitters.map((s) => this.sinks.get(s.component)!)
     // A queue moves before its consumer looks.
-    this.steps = [...this.operatorSteps(), ...sinks].flatMap((step) => [...queuesOf(step.inputs), step])
+    this.steps = [...this.operatorSteps(), ...sinks].flatMap((step) => [...queuesOf(step.inputs.list), step])
     if (this.lettersSink) this.steps.push(this.lettersSink)
     for (const sink of this.leaving) this.steps.push(sink)
     this.hookTaps()
@@ -555,7 +556,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
     })
   }
 
-  private rewireInputs(inputs: Input[], edges: EdgeSpec[]): void {
+  private rewireInputs({ list: inputs }: Inputs, edges: EdgeSpec[]): void {
     for (const input of [...inputs]) {
       const edge = edges.find((e) => e.from === input.from)
       const source = input.output instanceof EdgeQueue ? input.output.input.output : input.output
@@ -634,11 +635,6 @@ export class Pipeline implements NodeOwner, SinkOwner {
     node.connect(low, high)
   }
 
-  private detach(inputs: Input[]): void {
-    for (const input of inputs) input.output.detach(input)
-    inputs.length = 0
-  }
-
   private outputOf(component: string): Output | undefined {
     const output = this.sources.get(component) ?? this.nodes.get(component)?.stage
     if (output) return output
@@ -674,7 +670,7 @@ export class Pipeline implements NodeOwner, SinkOwner {
     this.lettersSink = new Sink(spec, this.context.slabs.block(counters), this)
     const input = new Input('', this.letters, ALL, ALL, true)
     this.letters.attach(input)
-    this.lettersSink.inputs.push(input)
+    this.lettersSink.inputs.list.push(input)
     this.context.listen(channel, this, this.lettersSink)
     this.steps.push(this.lettersSink)
   }

@@ -1,18 +1,12 @@
 // The compute side of an emitter: moves records from the outputs it reads into its ring, or, for `discard`, counts them.
 // Runs on: compute.
 
-import {
-  KIND_BARRIER,
-  KIND_DATA,
-  KIND_END,
-  RECORD_HEADER_BYTES,
-  RECORD_KIND,
-  RECORD_SOURCE_OFFSET,
-} from '../record/record.ts'
+import { KIND_DATA, KIND_END, RECORD_HEADER_BYTES } from '../record/record.ts'
 import { ChannelWriter } from '../ring/channel.ts'
 import { clockUs, type Run } from '../ring/ring.ts'
 import { BYTES_IN, type Counters, RECORDS_IN } from './counters.ts'
 import { type Input, takeInput } from './input.ts'
+import { Inputs, NOTHING } from './inputs.ts'
 import type { EmitterSpec } from './messages.ts'
 
 const RECORDS_MAX = 1 << 30
@@ -37,16 +31,13 @@ const taken = { bytes: 0, span: 0, records: 0 }
 export class Sink {
   readonly component: string
   spec: EmitterSpec
-  readonly inputs: Input[] = []
+  readonly inputs = new Inputs()
   readonly counters: Counters
   readonly writer: ChannelWriter | null
   private readonly owner: SinkOwner
-  private nextInput = 0
   /** A mark that found no room yet. */
   private pendingKind = 0
   private pendingEpoch = 0
-  /** Of the barrier that some inputs have seen. */
-  private barrierEpoch = 0
   private leaving = false
   /** The ring is full and will signal. */
   private blocked = false
@@ -73,19 +64,11 @@ export class Sink {
   step(): boolean {
     if (this.blocked) return false
     if (this.pendingKind !== 0) return this.putMark()
-    const inputs = this.inputs
-    for (let i = 0; i < inputs.length; i++) {
-      const input = inputs[(this.nextInput + i) % inputs.length]!
-      if (input.aligned || input.ended) continue
-      input.output.peek(input, run)
-      if (run.from >= run.to) continue
-      this.nextInput = (this.nextInput + i + 1) % inputs.length
-      const kind = input.output.bytes[run.from + RECORD_KIND]!
-      if (kind === KIND_DATA) return this.take(input)
-      this.takeControl(input, kind)
-      return true
-    }
-    return false
+    const kind = this.inputs.next(run)
+    if (kind === NOTHING) return false
+    if (kind === KIND_DATA) return this.take(this.inputs.current)
+    this.mark(kind, this.inputs.epoch)
+    return true
   }
 
   private take(input: Input): boolean {
@@ -134,24 +117,6 @@ export class Sink {
     return this.scratchWords[at >> 2]!
   }
 
-  private takeControl(input: Input, kind: number): void {
-    const epoch = input.output.words[(run.from + RECORD_SOURCE_OFFSET) >> 2]! >>> 0
-    input.output.advance(input, RECORD_HEADER_BYTES)
-    if (kind === KIND_BARRIER) {
-      input.aligned = true
-      this.barrierEpoch = epoch
-    } else if (kind === KIND_END) input.end()
-    else return
-    for (const i of this.inputs) if (!i.aligned && !i.ended) return
-    // An end that completes the alignment carries no epoch of its own: the barrier's counts.
-    if (this.inputs.some((i) => i.aligned)) {
-      for (const i of this.inputs) i.aligned = false
-      this.mark(KIND_BARRIER, this.barrierEpoch)
-    } else {
-      this.mark(KIND_END, epoch)
-    }
-  }
-
   /** It is taken out of the pipeline: what is in its ring is followed by the end, as soon as there is room. */
   leave(): void {
     this.leaving = true
@@ -159,7 +124,7 @@ export class Sink {
   }
 
   /** Passes a barrier or the end on. */
-  mark(kind: number, epoch: number): void {
+  private mark(kind: number, epoch: number): void {
     if (this.writer === null) {
       this.owner.sunk(this.component, epoch, kind === KIND_END)
       return

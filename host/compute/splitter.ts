@@ -4,17 +4,10 @@
 // Runs on: compute. The lanes are its own.
 
 import { KeyLanes } from '../record/key-lanes.ts'
-import {
-  KIND_BARRIER,
-  KIND_DATA,
-  KIND_END,
-  RECORD_HEADER_BYTES,
-  RECORD_KIND,
-  RECORD_PORT,
-  RECORD_SOURCE_OFFSET,
-} from '../record/record.ts'
+import { KIND_DATA, RECORD_PORT } from '../record/record.ts'
 import type { Run } from '../ring/ring.ts'
 import { type Input, takeInput } from './input.ts'
+import { Inputs, NOTHING } from './inputs.ts'
 import { Stage } from './output.ts'
 
 /** Dealt out at once: below a millisecond of looking for keys. */
@@ -25,13 +18,9 @@ const run: Run = { from: 0, to: 0 }
 const taken = { bytes: 0, span: 0, records: 0 }
 
 export class Splitter {
-  readonly inputs: Input[] = []
+  readonly inputs = new Inputs()
   readonly lanes: Stage[]
   private readonly keys: KeyLanes
-  private nextInput = 0
-  /** Of the barrier that some inputs have seen. */
-  private barrierEpoch = 0
-  private ended = false
 
   /** @throws RangeError where `by` is no path */
   constructor(by: string, instances: number) {
@@ -49,23 +38,12 @@ export class Splitter {
   /** Does the next piece of work. @returns false: there is none that can be done now // hot */
   step(): boolean {
     const { inputs, lanes } = this
-    if (this.ended) return false
     for (let i = 0; i < lanes.length; i++) if (!lanes[i]!.empty) return false
-    for (let i = 0; i < inputs.length; i++) {
-      const input = inputs[(this.nextInput + i) % inputs.length]!
-      if (input.aligned || input.ended) continue
-      input.output.peek(input, run)
-      if (run.from >= run.to) continue
-      this.nextInput = (this.nextInput + i + 1) % inputs.length
-      const kind = input.output.bytes[run.from + RECORD_KIND]!
-      if (kind === KIND_DATA) this.deal(input)
-      else this.takeControl(input, kind)
-      return true
-    }
-    // An input that was taken out may have been the last that had not ended.
-    for (let i = 0; i < inputs.length; i++) if (!inputs[i]!.ended) return false
-    if (inputs.length > 0) this.end(0)
-    return this.ended
+    const kind = inputs.next(run)
+    if (kind === NOTHING) return false
+    if (kind === KIND_DATA) this.deal(inputs.current)
+    else for (const lane of lanes) lane.publishControl(kind, inputs.epoch)
+    return true
   }
 
   // hot
@@ -87,31 +65,5 @@ export class Splitter {
     }
     for (let i = 0; i < lanes.length; i++) lanes[i]!.publish(since)
     input.output.advance(input, taken.span)
-  }
-
-  private takeControl(input: Input, kind: number): void {
-    const epoch = input.output.words[(run.from + RECORD_SOURCE_OFFSET) >> 2]! >>> 0
-    input.output.advance(input, RECORD_HEADER_BYTES)
-    if (kind === KIND_BARRIER) {
-      input.aligned = true
-      this.barrierEpoch = epoch
-      this.barrierIfAligned()
-    } else if (kind === KIND_END) {
-      input.end()
-      if (this.inputs.every((i) => i.ended)) this.end(epoch)
-      else if (this.inputs.some((i) => i.aligned)) this.barrierIfAligned()
-    }
-  }
-
-  // An end that completes the alignment carries no epoch of its own: the barrier's counts.
-  private barrierIfAligned(): void {
-    for (const input of this.inputs) if (!input.aligned && !input.ended) return
-    for (const input of this.inputs) input.aligned = false
-    for (const lane of this.lanes) lane.publishControl(KIND_BARRIER, this.barrierEpoch)
-  }
-
-  private end(epoch: number): void {
-    this.ended = true
-    for (const lane of this.lanes) lane.publishControl(KIND_END, epoch)
   }
 }

@@ -491,6 +491,26 @@ changes('adds and removes consumers of an output whose records flow', () => {
   assert.is(driver.listeners.has(9), false)
 })
 
+changes('a new emitter behind what has ended gets its end at once', () => {
+  const one = graphOf(['in'], [operator('op', digest, [edge('in')])], { out: [edge('op')] })
+  const both = { ...one, emitters: [...one.emitters, { ...one.emitters[0]!, component: 'more', channel: 9 }] }
+  const driver = new ComputeDriver(one, [module]).feed('in', ['a']).end('in')
+  driver.pipeline.change(both, true)
+  driver.settle()
+  assert.equal(driver.shownAt(9), ['<end>'])
+})
+
+changes('an input that is taken out while a barrier waits for it holds the barrier up no longer', () => {
+  const op = operator('op', digest, [edge('a'), edge('b')])
+  const joined = graphOf(['a', 'b'], [op], { out: [edge('op')] })
+  const alone = { ...joined, operators: joined.operators.map((spec) => ({ ...spec, edges: [edge('a')] })) }
+  const driver = new ComputeDriver(joined, [module]).feed('a', ['1']).barrier(1, 'a').feed('a', ['2'])
+  assert.equal(driver.shown('out'), ['1#1'])
+  driver.pipeline.change(alone, true)
+  driver.settle()
+  assert.equal(driver.shown('out'), ['1#1', '<barrier 1>', '2#2'])
+})
+
 changes('a removed emitter gets what was for it and its end, however full its ring is', () => {
   const one = graphOf(['in'], [operator('op', digest, [edge('in')])], { out: [edge('op')] })
   const both = { ...one, emitters: [...one.emitters, { ...one.emitters[0]!, component: 'more', channel: 9 }] }
