@@ -91,8 +91,9 @@ export class EmitterPump {
     }
     this.release(RECORD_HEADER_BYTES)
     if (kind === KIND_BARRIER) {
-      this.isHeld = this.owner.holdsAt(this, epoch)
-      if (!this.isHeld) this.flush(epoch, false)
+      // Before the owner hears of it, who may say `pass` at once: everybody else may be there already.
+      this.isHeld = true
+      if (!this.owner.holdsAt(this, epoch)) this.flush(epoch, false)
     } else if (kind === KIND_END) this.flush(epoch, true)
     return true
   }
