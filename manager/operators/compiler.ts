@@ -1,8 +1,10 @@
-// Compiles pushed sources away from the control thread: one worker, one source at a time, each with a time limit. The
-// worker is started for the first one and ends when nothing came for a while, for the compiler is large.
-// Runs on: control. The other side is compile.worker.ts.
+// Compiles pushed sources away from the control thread: one process, one source at a time, each with a time limit. It is
+// started for the first one and ends when nothing came for a while, for the compiler is large. A process, since a source may
+// lead it to where V8 ends all threads of its own (a table above what there can be), whatever the limit of one thread's heap.
+// Runs on: control. The other side is compile.process.ts.
 
-import { Worker } from 'node:worker_threads'
+import { type ChildProcess, fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import { SpqrError } from '../../schemas/errors.ts'
 import type { Compiled, CompileInput, CompileResult } from './compile.ts'
 
@@ -15,7 +17,7 @@ export interface CompileRequest {
   manifest?: CompileInput['manifest']
 }
 
-/** Where the compiler finds the SDK; the worker's data. */
+/** Where the compiler finds the SDK; the argument of the process. */
 export interface CompilerFiles {
   /** Folder with `sdk/` and `abi.ts`. */
   operatorsFolder: string
@@ -23,7 +25,7 @@ export interface CompilerFiles {
   asconfig: string
 }
 
-/** What the worker answers: `failure` where the compiler itself fell. */
+/** What the process answers: `failure` where the compiler itself fell. */
 export type CompileReply = { output: CompileResult } | { failure: string }
 
 interface Job {
@@ -41,16 +43,18 @@ export class Compiler {
   readonly #files: CompilerFiles
   readonly #timeLimitMs: number
   readonly #idleMs: number
+  readonly #heapMiB: number
   readonly #waiting: Job[] = []
-  #worker: Worker | undefined
+  #process: ChildProcess | undefined
   #current: Job | undefined
   #timer: NodeJS.Timeout | undefined
 
   /** @param timeLimitMs of one source, waiting not included */
-  constructor(files: CompilerFiles, timeLimitMs = 60_000, idleMs = 60_000) {
+  constructor(files: CompilerFiles, timeLimitMs = 60_000, idleMs = 60_000, heapMiB = 1024) {
     this.#files = files
     this.#timeLimitMs = timeLimitMs
     this.#idleMs = idleMs
+    this.#heapMiB = heapMiB
   }
 
   /**
@@ -82,7 +86,7 @@ export class Compiler {
     )
   }
 
-  /** Ends the worker; what waits fails. */
+  /** Ends the process; what waits fails. */
   async stop(): Promise<void> {
     const gone = new SpqrError('INVALID_STATE', 'Cannot compile: the manager stops.')
     for (const job of this.#waiting.splice(0)) job.fail(gone)
@@ -101,9 +105,10 @@ export class Compiler {
     }
     this.#current = job
     job.startedAt = performance.now()
-    this.#worker ??= this.#start()
-    this.#worker.ref()
-    this.#worker.postMessage(job.input)
+    this.#process ??= this.#start()
+    this.#process.ref()
+    this.#process.channel?.ref()
+    this.#process.send(job.input)
     this.#timer = setTimeout(() => {
       // Only an end stops a compile: it is synchronous.
       void this.#end()
@@ -112,41 +117,52 @@ export class Compiler {
     }, this.#timeLimitMs)
   }
 
-  #start(): Worker {
-    const worker = new Worker(new URL('./compile.worker.js', import.meta.url), {
-      resourceLimits: { maxOldGenerationSizeMb: 1024 },
-      env: {},
-      workerData: this.#files,
-    })
-    worker.on('message', (reply: CompileReply) => {
-      if (worker !== this.#worker) return
+  #start(): ChildProcess {
+    const process = fork(
+      fileURLToPath(new URL('./compile.process.js', import.meta.url)),
+      [JSON.stringify(this.#files)],
+      {
+        execArgv: [`--max-old-space-size=${this.#heapMiB}`],
+        env: {},
+        serialization: 'advanced',
+        // What it says when it falls is no word of ours.
+        stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+      },
+    )
+    process.on('message', (reply: CompileReply) => {
+      if (process !== this.#process) return
       if ('output' in reply) this.#settle(reply.output)
-      else this.#fall(worker, reply.failure)
+      else this.#fall(process, reply.failure)
     })
-    worker.on('error', (error) => this.#fall(worker, error.message))
-    worker.on('exit', () => this.#fall(worker, 'its thread ended'))
-    return worker
+    process.on('error', (error) => this.#fall(process, error.message))
+    process.on('exit', () => this.#fall(process, 'its process ended; the source may be too much for it'))
+    return process
   }
 
   #settle(output: CompileResult): void {
     const job = this.#current
     this.#current = undefined
-    this.#worker?.unref()
+    this.#process?.unref()
+    this.#process?.channel?.unref()
     job?.took(performance.now() - job.startedAt)
     job?.done(output)
     this.#next()
   }
 
-  #fall(worker: Worker, message: string): void {
-    if (worker !== this.#worker) return
+  #fall(process: ChildProcess, message: string): void {
+    if (process !== this.#process) return
     void this.#end()
     this.#settle({ diagnostics: [{ message: `the compiler gave up: ${message}`, line: 1, column: 1 }] })
   }
 
   async #end(): Promise<void> {
     clearTimeout(this.#timer)
-    const worker = this.#worker
-    this.#worker = undefined
-    await worker?.terminate()
+    const process = this.#process
+    this.#process = undefined
+    if (!process || process.exitCode !== null || process.signalCode !== null || process.pid === undefined) return
+    const gone = new Promise((done) => process.once('exit', done))
+    process.ref()
+    process.kill('SIGKILL')
+    await gone
   }
 }

@@ -63,4 +63,23 @@ test('a source that takes too long is ended, and the next one is compiled', asyn
   await compiler.stop()
 })
 
+test('a source that is too much for the compiler is refused, and nothing else ends', async () => {
+  // Each function is copied into the next one twice: sixty million calls.
+  const bomb = Array.from({ length: 26 }, (_, i) => {
+    const twice = i === 0 ? 'n' : `f${i - 1}(n + 1) * f${i - 1}(n)`
+    return `@inline function f${i}(n: i32): i32 { return ${twice} }\n`
+  }).join('')
+  // With little memory it falls sooner.
+  const compiler = new Compiler(files, 60_000, 60_000, 160)
+  const [bombed, sound] = await Promise.allSettled([
+    compiler.compile({ name: 'bomb', version: '1.0.0', source: bomb + source.replace('{ out', '{ f25(0); out') }),
+    compiler.compile({ name: 'twice', version: '1.0.0', source }),
+  ])
+  await compiler.stop()
+  const refused = (bombed as PromiseRejectedResult).reason as SpqrError
+  assert.is(refused.code, 'COMPILE_FAILED')
+  assert.match(JSON.stringify(refused.issues), 'its process ended')
+  assert.is(sound!.status, 'fulfilled')
+})
+
 test.run()

@@ -225,6 +225,9 @@ export const ATTACKS: readonly AttackRow[] = [
         'a quota, a grant, a tenant or a token that the tenant itself would give',
         'savepoints without end',
       ],
+      'tests/manager/compiler.test.ts': [
+        'a source that is too much for the compiler is refused, and nothing else ends',
+      ],
       'tests/manager/tenants/quotas.test.ts': [
         'pipelines are counted, also those that are asked for at once',
         'operators and compiler time are bounded',
