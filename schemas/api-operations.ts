@@ -198,6 +198,13 @@ export const API_OPERATIONS: readonly ApiOperation[] = [
     answers: { 200: json(answers.savepointList) },
   },
   {
+    method: 'delete',
+    path: `${pipeline}/savepoints/{name}`,
+    summary: 'Remove a savepoint',
+    query: api.noQuery,
+    answers: noBody,
+  },
+  {
     method: 'post',
     path: `${pipeline}/fork`,
     summary: 'A second pipeline from the state of this one',

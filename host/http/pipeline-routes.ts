@@ -2,6 +2,7 @@
 // Runs on: control.
 
 import type { Hono } from 'hono'
+import { SpqrError } from '../../schemas/errors.ts'
 import type { Plan } from '../../schemas/plan.ts'
 import type { Host } from '../pipeline/host.ts'
 
@@ -67,6 +68,16 @@ export function pipelineRoutes(app: Hono, host: Host): void {
     const all = await host.transport.checkpoints({ tenant, pipeline: id, slot: 0 })
     const named = all.filter((summary) => summary.savepoint !== undefined)
     return c.json({ items: named.map(({ savepoint, ...summary }) => ({ name: savepoint, ...summary })) })
+  })
+
+  app.delete('/pipelines/:tenant/:id/savepoints/:name', async (c) => {
+    const { tenant, id, name } = c.req.param()
+    const all = await host.transport.checkpoints({ tenant, pipeline: id, slot: 0 })
+    if (!all.some(({ savepoint }) => savepoint === name)) {
+      throw new SpqrError('NOT_FOUND', `The pipeline "${id}" has no savepoint "${name}".`)
+    }
+    await host.transport.deleteCheckpoints(tenant, id, name)
+    return c.body(null, 204)
   })
 
   app.post('/pipelines/:tenant/:id/fork-from', async (c) => {

@@ -120,9 +120,9 @@ function reading(pipeline: Command): void {
     .option('--json', 'as without it')
     .action((id: string) => tail(new ApiClient(), pathOf(id, '/events')))
 
-  pipeline
+  const savepoints = pipeline
     .command('savepoints')
-    .description('list the savepoints of a pipeline')
+    .description('list the savepoints of a pipeline, or remove some')
     .argument('<id>')
     .option('--json', "print the API's answer")
     .action(async (id: string, { json }: Json) => {
@@ -130,6 +130,17 @@ function reading(pipeline: Command): void {
       if (json) return printJson({ items })
       const rows = items.map((s) => [s.name, s.epoch, timeText(s.createdAt), s.bytes])
       print(tableOf(['NAME', 'EPOCH', 'CREATED', 'BYTES'], rows))
+    })
+  savepoints
+    .command('rm')
+    .description('remove savepoints')
+    .argument('<id>')
+    .argument('<name...>')
+    .action(async (id: string, names: string[]) => {
+      for (const name of names) {
+        await new ApiClient().json('DELETE', pathOf(id, `/savepoints/${encodeURIComponent(name)}`))
+        print(`removed the savepoint ${name} of ${id}`)
+      }
     })
 }
 

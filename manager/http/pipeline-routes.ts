@@ -155,6 +155,15 @@ function lifeCycleRoutes(app: Hono<Env>, context: PipelineContext): void {
     return c.json(page(items.sort(byName), ({ name }) => name, query))
   })
 
+  app.delete('/v1/pipelines/:id/savepoints/:name', async (c) => {
+    queryOf(c, noQuery)
+    const tenant = c.get('tenant')
+    const { id } = entryOf(context, tenant, pathId(c.req.param('id')))
+    const path = `${pipelinePath(tenant, id)}/savepoints/${encodeURIComponent(c.req.param('name'))}`
+    await context.serial.run(keyOf(tenant, id), () => context.hosts.of(tenant, id).json('DELETE', path))
+    return c.body(null, 204)
+  })
+
   app.post('/v1/pipelines/:id/fork', async (c) => {
     const startedAt = performance.now()
     const original = pathId(c.req.param('id'))

@@ -113,6 +113,8 @@ test('settings, life cycle, savepoints, forks', async ({ m, server }) => {
   assert.match(await run('savepoints', 'p'), /half/)
   assert.match(await run('fork', 'p', 'q', '--savepoint', 'half', '--set', 'f.where=[]'), /forked p as q: running/)
   assert.match(await run('restart', 'p', '--from', 'savepoint:half'), /restarted p/)
+  assert.match(await run('savepoints', 'rm', 'p', 'half'), /removed the savepoint half of p/)
+  assert.not.match(await run('savepoints', 'p'), /half/)
   assert.match(await run('dead-letters', 'ls', 'p'), /OFFSET/)
   assert.match(await run('stats', 'p'), /COMPONENT/)
   assert.match(await run('stop', 'p'), /stopped p/)

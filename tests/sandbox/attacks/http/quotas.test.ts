@@ -83,6 +83,12 @@ evasions('savepoints without end', async ({ a }) => {
   assert.equal([refused?.status, refused?.body.code], [429, 'QUOTA_EXCEEDED'])
   assert.match(refused?.body.detail ?? '', 'has 100 already')
   assert.is((await a('POST', '/v1/pipelines/p/savepoints', { name: 's0' })).status, 201)
+  assert.is((await a('DELETE', '/v1/pipelines/p/savepoints/s1')).status, 204)
+  assert.is((await a('DELETE', '/v1/pipelines/p/savepoints/s1')).status, 404)
+  const { items } = (await a('GET', '/v1/pipelines/p/savepoints?limit=1000')).body
+  assert.is(items.length, 99)
+  assert.not.ok(items.some(({ name }: { name: string }) => name === 's1'))
+  assert.is((await a('POST', '/v1/pipelines/p/savepoints', { name: 'another' })).status, 201)
 })
 
 evasions('modules of others by their digest, and a module of one’s own that is another’s too', async ({ m, a }) => {
