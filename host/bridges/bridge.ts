@@ -5,6 +5,7 @@
 import type { Delivery } from '../../schemas/document.ts'
 import type { SpqrError } from '../../schemas/errors.ts'
 import type { StartFrom } from '../../schemas/plan.ts'
+import type { ReaderForm } from '../../schemas/reader-form.ts'
 import type { Permissions } from '../permissions/permissions.ts'
 import type { PublishedOffset, Transport } from '../transport/transport.ts'
 
@@ -105,12 +106,14 @@ export interface Emitter {
 export interface Subscriber {
   /** Go on after this id. */
   lastEventId?: string
+  form: ReaderForm
   /**
-   * One record: opaque id, value bytes (a copy). `gap` says that records before it are no longer kept.
-   * @returns false: slow, this one was not taken; the emitter holds back until `ready()` and goes on where it was, with
-   *   `gap` where that is no longer kept
+   * Whole records in the reader's form, with a gap where some before them are no longer kept. Others get the same memory:
+   * nobody changes it.
+   * @returns false: slow, this was not taken; the emitter holds back until `ready()` and goes on where it was, with a gap
+   *   where that is no longer kept
    */
-  push(id: string, value: Uint8Array, gap: boolean): boolean
+  push(piece: Uint8Array): boolean
   /** The emitter ended. */
   end(): void
 }

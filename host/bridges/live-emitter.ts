@@ -3,7 +3,9 @@
 // Runs on: bridge.
 
 import { randomBytes } from 'node:crypto'
+import { lineBytes } from '../record/json-records.ts'
 import type { Emitter, EmitterType, Subscriber, Subscription } from './bridge.ts'
+import { PIECE_BYTES_MAX, PieceWriter, paceMs } from './reader-pieces.ts'
 import { RecordReader } from './record-reader.ts'
 
 interface Settings {
@@ -19,6 +21,23 @@ const NULL = new TextEncoder().encode('null')
 /** Of this life of the thread. */
 const THREAD = randomBytes(6).toString('base64url')
 let generations = 0
+/** Of all emitters of this thread. */
+let readers = 0
+
+/** A record: its value as it came, and from the first reader that gets it on as the line that all get. */
+interface Kept {
+  bytes: Uint8Array
+  isLine: boolean
+}
+
+/** What readers get that stand at the same record. */
+interface Piece {
+  bytes: Uint8Array
+  /** Number of the record after it. */
+  next: number
+}
+
+const GONE: Kept = { bytes: NULL, isLine: true }
 
 interface Reader {
   subscriber: Subscriber
@@ -31,13 +50,21 @@ interface Reader {
 
 export class LiveEmitter implements Emitter {
   #lastRecords: number
-  #values: Uint8Array[] = []
-  /** Index in `#values` of the oldest that is kept. */
+  #kept: Kept[] = []
+  /** Index in `#kept` of the oldest that is kept. */
   #front = 0
   #bytes = 0
   /** Records so far; the last one has this number. */
   #count = 0
+  /** Number of the last record when all readers were last given what there was. */
+  #handed = 0
+  /** Bytes since then. */
+  #freshBytes = 0
+  #nextTurnAt = 0
+  #turn: NodeJS.Timeout | undefined
   readonly #readers = new Set<Reader>()
+  /** Those of the present records, by reader's place and form. */
+  readonly #pieces = new Map<string, Piece>()
   readonly #records = new RecordReader()
   /** Numbers count from 1 in each emitter: an id of another one says nothing here. */
   readonly #generation = `${THREAD}-${(++generations).toString(36)}`
@@ -54,12 +81,14 @@ export class LiveEmitter implements Emitter {
     const records = this.#records
     records.set(bytes, from, to)
     while (records.next()) {
-      const value = records.isTombstone ? NULL : records.value()
-      this.#values.push(value)
-      this.#bytes += value.length
+      const bytes = records.isTombstone ? NULL : records.value()
+      this.#kept.push({ bytes, isLine: false })
+      this.#bytes += bytes.length
+      this.#freshBytes += bytes.length
       this.#count++
     }
-    for (const reader of this.#readers) this.#hand(reader)
+    this.#pieces.clear()
+    if (this.#readers.size > 0) this.#handSoon()
     this.#trim()
     return to - from
   }
@@ -77,20 +106,28 @@ export class LiveEmitter implements Emitter {
   subscribe(subscriber: Subscriber): Subscription {
     const reader: Reader = { subscriber, ...this.#start(subscriber.lastEventId), isSlow: false }
     this.#readers.add(reader)
-    this.#hand(reader)
+    readers++
+    while (this.#hand(reader));
     return {
       ready: () => {
         reader.isSlow = false
-        if (this.#readers.has(reader)) this.#hand(reader)
+        if (this.#readers.has(reader)) while (this.#hand(reader));
       },
-      stop: () => this.#readers.delete(reader),
+      stop: () => this.#remove(reader),
     }
   }
 
   stop(): Promise<void> {
-    for (const { subscriber } of this.#readers) subscriber.end()
-    this.#readers.clear()
+    this.#handAll()
+    for (const reader of this.#readers) {
+      this.#remove(reader)
+      reader.subscriber.end()
+    }
     return Promise.resolve()
+  }
+
+  #remove(reader: Reader): void {
+    if (this.#readers.delete(reader)) readers--
   }
 
   #start(lastEventId: string | undefined): { next: number; gap: boolean } {
@@ -106,38 +143,84 @@ export class LiveEmitter implements Emitter {
 
   /** Number of the oldest record that is kept; the next one's, where none is. */
   get #oldest(): number {
-    return this.#count + 1 - (this.#values.length - this.#front)
+    return this.#count + 1 - (this.#kept.length - this.#front)
   }
 
-  #hand(reader: Reader): void {
-    if (reader.isSlow) return
+  /** Now where the last time is long enough ago or much has come, else in a moment: many readers get few pieces, not many. */
+  #handSoon(): void {
+    if (this.#freshBytes >= PIECE_BYTES_MAX || performance.now() >= this.#nextTurnAt) this.#handAll()
+    else this.#turn ??= setTimeout(() => this.#handAll(), this.#nextTurnAt - performance.now())
+  }
+
+  #handAll(): void {
+    clearTimeout(this.#turn)
+    this.#turn = undefined
+    this.#nextTurnAt = performance.now() + paceMs(readers)
+    this.#freshBytes = 0
+    // In rounds, so that a piece goes to all who get it before the next does.
+    for (let moved = true; moved; ) {
+      moved = false
+      for (const reader of this.#readers) if (this.#hand(reader)) moved = true
+    }
+    this.#handed = this.#count
+    this.#pieces.clear()
+  }
+
+  /** Gives a reader its next piece. @returns whether it took one */
+  #hand(reader: Reader): boolean {
+    if (reader.isSlow || reader.next > this.#count) return false
     const oldest = this.#oldest
     if (reader.next < oldest) {
       reader.next = oldest
       reader.gap = true
     }
-    while (reader.next <= this.#count) {
-      const value = this.#values[this.#front + reader.next - oldest]!
-      if (!reader.subscriber.push(`${this.#generation}.${reader.next}`, value, reader.gap)) {
-        reader.isSlow = true
-        return
-      }
-      reader.gap = false
-      reader.next++
+    const { bytes, next } = this.#pieceFor(reader)
+    if (!reader.subscriber.push(bytes)) {
+      reader.isSlow = true
+      return false
     }
+    reader.gap = false
+    reader.next = next
+    return true
+  }
+
+  #pieceFor({ next: from, gap, subscriber: { form } }: Reader): Piece {
+    const key = `${form} ${from} ${gap}`
+    const known = this.#pieces.get(key)
+    if (known) return known
+    const writer = new PieceWriter(form)
+    if (gap) writer.gap()
+    let next = from
+    for (let at = this.#front + from - this.#oldest; next <= this.#count && writer.length < PIECE_BYTES_MAX; at++) {
+      writer.record(this.#line(this.#kept[at]!), `${this.#generation}.${next++}`)
+    }
+    const piece = { bytes: writer.piece(), next }
+    this.#pieces.set(key, piece)
+    return piece
+  }
+
+  #line(kept: Kept): Uint8Array {
+    if (kept.isLine) return kept.bytes
+    const line = lineBytes(kept.bytes)
+    this.#bytes += line.length - kept.bytes.length
+    kept.bytes = line
+    kept.isLine = true
+    return line
   }
 
   #trim(): void {
-    const kept = Math.max(this.#lastRecords, this.#readers.size > 0 ? KEPT_RECORDS_MIN : 0)
+    // What is only held for a moment is no gap.
+    const held = this.#readers.size > 0 ? Math.max(KEPT_RECORDS_MIN, this.#count - this.#handed) : 0
+    const kept = Math.max(this.#lastRecords, held)
     while (
-      this.#front < this.#values.length &&
-      (this.#values.length - this.#front > kept || this.#bytes > KEPT_BYTES_MAX)
+      this.#front < this.#kept.length &&
+      (this.#kept.length - this.#front > kept || this.#bytes > KEPT_BYTES_MAX)
     ) {
-      this.#bytes -= this.#values[this.#front]!.length
-      this.#values[this.#front++] = NULL
+      this.#bytes -= this.#kept[this.#front]!.bytes.length
+      this.#kept[this.#front++] = GONE
     }
-    if (this.#front < COMPACT_AT && this.#front < this.#values.length) return
-    this.#values = this.#values.slice(this.#front)
+    if (this.#front < COMPACT_AT && this.#front < this.#kept.length) return
+    this.#kept = this.#kept.slice(this.#front)
     this.#front = 0
   }
 }

@@ -3,9 +3,10 @@
 
 import type { Hono } from 'hono'
 import { SpqrError } from '../../schemas/errors.ts'
+import { formOf } from '../../schemas/reader-form.ts'
 import type { Host } from '../pipeline/host.ts'
 import type { PipelineControl } from '../pipeline/pipeline-control.ts'
-import { lineJson, RecordRun, tappedRecordJson } from '../record/json-records.ts'
+import { RecordRun, tappedRecordJson } from '../record/json-records.ts'
 import { type EventWriter, eventStream, eventText } from './event-stream.ts'
 
 export function streamRoutes(app: Hono, host: Host): void {
@@ -45,24 +46,30 @@ export function streamRoutes(app: Hono, host: Host): void {
 
   app.get('/pipelines/:tenant/:id/out/:component', (c) => {
     const pipeline = running(host, c.req.param('tenant'), c.req.param('id'))
+    const form = formOf(c.req.header('accept'))
+    let keepsUp = true
     // A browser that has had no event yet says nothing.
     const lastEventId = c.req.header('last-event-id') || undefined
     let reading: { ready(): void; stop(): void } | undefined
     const begin = async (writer: EventWriter): Promise<() => void> => {
-      reading = await host.readers.read(pipeline, c.req.param('component'), lastEventId, {
-        onEvents: (events) => {
-          let text = ''
-          for (const { id, value, gap } of events) {
-            if (gap) text += eventText('{}', { event: 'gap' })
-            text += eventText(lineJson(value), { id })
-          }
-          if (writer.push(text)) reading?.ready()
+      reading = await host.readers.read(pipeline, c.req.param('component'), {
+        form,
+        lastEventId,
+        onPiece: (piece) => {
+          keepsUp = writer.push(piece)
+          return keepsUp
         },
         onEnd: () => writer.close(),
       })
       return () => reading?.stop()
     }
-    return eventStream(begin, () => reading?.ready())
+    // Said once: the stream asks for more after each piece.
+    const onReady = (): void => {
+      if (keepsUp) return
+      keepsUp = true
+      reading?.ready()
+    }
+    return eventStream(begin, onReady, form)
   })
 
   app.get('/pipelines/:tenant/:id/events', (c) => {

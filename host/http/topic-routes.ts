@@ -3,15 +3,13 @@
 
 import type { Hono } from 'hono'
 import { SpqrError } from '../../schemas/errors.ts'
-import { jsonItems } from '../../schemas/json-items.ts'
+import { formOf } from '../../schemas/reader-form.ts'
 import type { Host } from '../pipeline/host.ts'
 import type { TopicSpec } from '../transport/transport.ts'
-import { eventStream, eventText } from './event-stream.ts'
+import { followTopic } from './follow-topic.ts'
 
 const JSON_HEADERS = { 'content-type': 'application/json' }
 const LIMIT = 100
-/** Read at once of a topic that is followed. */
-const FOLLOW_RECORDS = 1000
 
 export function topicRoutes(app: Hono, host: Host): void {
   app.get('/topics', async (c) => {
@@ -57,80 +55,10 @@ export function topicRoutes(app: Hono, host: Host): void {
       from,
       own: own === 'true',
     }
-    if (follow === 'true') return followTopic(host, query, limit === undefined ? undefined : Number(limit))
+    if (follow === 'true') {
+      return followTopic(host, query, formOf(c.req.header('accept')), limit === undefined ? undefined : Number(limit))
+    }
     const bytes = await host.fetchRecords({ ...query, limit: limit === undefined ? LIMIT : Number(limit) })
     return new Response(bytes, { headers: JSON_HEADERS })
   })
-}
-
-interface Page {
-  /** Each as the JSON that it is. */
-  records: string[]
-  next: Record<string, string>
-}
-
-/** The records of a topic as events, one each, for as long as the reader listens, or until it had `limit` of them. */
-async function followTopic(
-  host: Host,
-  query: { topic: string; partition?: number; from: string; own: boolean },
-  limit = Number.POSITIVE_INFINITY,
-): Promise<Response> {
-  const read = async (partition: number | undefined, from: string): Promise<Page> => {
-    const bytes = await host.fetchRecords({ ...query, partition, from, limit: FOLLOW_RECORDS })
-    const text = new TextDecoder().decode(bytes)
-    const { next } = JSON.parse(text) as { next: Page['next'] }
-    return { records: jsonItems(text, text.indexOf('[')), next }
-  }
-  // What is wrong with the question is answered, not an open stream that ends.
-  const first = await read(query.partition, query.from)
-  const next = new Map(Object.entries(first.next).map(([partition, offset]) => [Number(partition), offset]))
-  const due = new Set(next.keys())
-  let left = limit
-  let reading = false
-  let readerReady = true
-  let turn = (): void => undefined
-  return eventStream(
-    (writer) => {
-      const push = (records: string[]): void => {
-        const wanted = records.length > left ? records.slice(0, left) : records
-        if (wanted.length === 0) return
-        left -= wanted.length
-        readerReady = writer.push(wanted.map((record) => eventText(record)).join(''))
-        if (left <= 0) writer.close()
-      }
-      const readOn = async (): Promise<void> => {
-        if (reading || !readerReady || left <= 0) return
-        reading = true
-        try {
-          for (const partition of [...due]) {
-            due.delete(partition)
-            const page = await read(partition, `offset:${next.get(partition)}`)
-            next.set(partition, page.next[partition]!)
-            push(page.records)
-            if (page.records.length > 0) due.add(partition)
-            if (!readerReady || left <= 0) break
-          }
-        } catch {
-          // The topic is gone.
-          writer.close()
-        } finally {
-          reading = false
-        }
-        if (due.size > 0 && readerReady) void readOn()
-      }
-      turn = () => {
-        readerReady = true
-        void readOn()
-      }
-      const unwatch = host.transport.watch(query.topic, (partition) => {
-        if (!next.has(partition)) return
-        due.add(partition)
-        void readOn()
-      })
-      push(first.records)
-      void readOn()
-      return unwatch
-    },
-    () => turn(),
-  )
 }

@@ -5,8 +5,9 @@ import { availableParallelism } from 'node:os'
 import { SpqrError } from '../../schemas/errors.ts'
 import { deadLetterTopic, ingestTopic, topicName } from '../../schemas/names.ts'
 import type { Plan } from '../../schemas/plan.ts'
+import type { ReaderForm } from '../../schemas/reader-form.ts'
 import type { TenantSpec } from '../../schemas/tenant.ts'
-import type { FromBridge } from '../bridges/runtime/messages.ts'
+import type { FromBridge, TopicPage } from '../bridges/runtime/messages.ts'
 import type { ChangeResult, EdgeStats, FromCompute } from '../compute/messages.ts'
 import type { Permissions } from '../permissions/permissions.ts'
 import { Tenants } from '../quota/tenants.ts'
@@ -22,10 +23,12 @@ import { Modules } from './modules.ts'
 import { type NumberPool, Numbers } from './numbers.ts'
 import { PipelineControl, type PipelineOwner, type PipelineState, type StartTimings } from './pipeline-control.ts'
 import { inDocument, resolvePlan } from './plan-checks.ts'
+import { ReaderPlaces } from './reader-places.ts'
 import { Readers } from './readers.ts'
 import { isSplitAnew } from './split-state.ts'
 import { isGoneBackTo, isPlaceInSources, keepAsNewest, ofOtherVersions, startingPoint } from './starting-point.ts'
 import { isRunning, type Supervised, Supervision } from './supervision.ts'
+import { TopicPages } from './topic-pages.ts'
 import { Wiring } from './wiring.ts'
 import { type BridgeThread, Workers } from './workers.ts'
 
@@ -70,6 +73,7 @@ export class Host implements PipelineOwner, Supervised {
   readonly tenants = new Tenants()
   private readonly topicRoom: TopicRoom
   readonly readers: Readers
+  readonly topicPages: TopicPages
   readonly checkpointMsMax: number
   /** Rejects when the host cannot go on: its log thread died, or another cannot start. */
   readonly closed: Promise<void>
@@ -134,7 +138,9 @@ export class Host implements PipelineOwner, Supervised {
       onProcessEnded: (worker, culprit, why, next) => void this.supervision.processEnded(worker, culprit, why, next),
       greetings: () => this.modules.messages(),
     })
-    this.readers = new Readers(this.workers)
+    const places = new ReaderPlaces()
+    this.readers = new Readers(this.workers, places)
+    this.topicPages = new TopicPages((query, form) => this.fetchPage(query, form), places)
     this.topicRoom = new TopicRoom(this.tenants, this.transport)
     this.loadWatch = new LoadWatch(this)
   }
@@ -334,6 +340,11 @@ export class Host implements PipelineOwner, Supervised {
     own?: boolean
   }): Promise<Uint8Array<ArrayBuffer>> {
     return (await this.askBridge({ type: 'fetch', ...query })) as Uint8Array<ArrayBuffer>
+  }
+
+  /** A topic's records for one who follows it. */
+  async fetchPage(query: Parameters<Host['fetchRecords']>[0], form: ReaderForm): Promise<TopicPage> {
+    return (await this.askBridge({ type: 'fetch', ...query, form })) as TopicPage
   }
 
   private async askBridge(
@@ -649,7 +660,7 @@ export class Host implements PipelineOwner, Supervised {
         this.showEvent(message)
         return
       case 'out':
-        this.readers.out(message.subscription, message.events)
+        this.readers.out(message.subscriptions, message.piece)
         return
       case 'out-end':
         this.readers.outEnd(message.subscription)

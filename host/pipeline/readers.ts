@@ -1,8 +1,10 @@
 // Readers of taps and of `sse` / `websocket` emitters: from worker messages to whoever streams them out.
 // Runs on: control.
 
-import type { OutEvent } from '../bridges/runtime/messages.ts'
+import { DEFAULT_TENANT } from '../../schemas/names.ts'
+import type { ReaderForm } from '../../schemas/reader-form.ts'
 import type { PipelineControl } from './pipeline-control.ts'
+import type { ReaderPlaces } from './reader-places.ts'
 import type { ComputeThread, Workers } from './workers.ts'
 
 interface TapReader {
@@ -15,7 +17,10 @@ interface TapReader {
 }
 
 interface OutReader {
-  onEvents: (events: OutEvent[]) => void
+  form: ReaderForm
+  lastEventId?: string
+  /** Others get the same memory. @returns false: it is behind, and says when it is `ready` */
+  onPiece: (piece: Uint8Array) => boolean
   onEnd: () => void
 }
 
@@ -28,14 +33,17 @@ export interface Reading {
 
 export class Readers {
   private readonly workers: Workers
+  private readonly places: ReaderPlaces
   private readonly taps = new Map<number, TapReader>()
   private readonly outs = new Map<number, OutReader>()
   private next = 1
 
-  constructor(workers: Workers) {
+  constructor(workers: Workers, places: ReaderPlaces) {
     this.workers = workers
+    this.places = places
   }
 
+  /** @throws SpqrError QUOTA_EXCEEDED where too many read the pipeline */
   tap(
     pipeline: PipelineControl,
     component: string,
@@ -44,6 +52,7 @@ export class Readers {
     onFrames: TapReader['onFrames'],
     onEnd: TapReader['onEnd'] = () => undefined,
   ): Reading {
+    const leave = this.places.take(placeOf(pipeline))
     const tap = this.next++
     const reader: TapReader = { pipeline, component, port, every, onFrames, onEnd }
     this.taps.set(tap, reader)
@@ -53,6 +62,7 @@ export class Readers {
     return {
       ready: () => compute().post({ type: 'tap-ready', pipeline: reader.pipeline.key, tap }),
       stop: () => {
+        leave()
         this.taps.delete(tap)
         compute().post({ type: 'untap', pipeline: reader.pipeline.key, tap })
       },
@@ -101,33 +111,34 @@ export class Readers {
     this.taps.get(tap)?.onFrames(frames, skipped)
   }
 
-  /** @throws SpqrError NOT_FOUND where the component cannot be read */
-  async read(
-    pipeline: PipelineControl,
-    component: string,
-    lastEventId: string | undefined,
-    reader: OutReader,
-  ): Promise<Reading> {
+  /** @throws SpqrError NOT_FOUND where the component cannot be read; QUOTA_EXCEEDED where too many read the pipeline */
+  async read(pipeline: PipelineControl, component: string, reader: OutReader): Promise<Reading> {
+    const leave = this.places.take(placeOf(pipeline))
     const subscription = this.next++
+    const { form, lastEventId } = reader
     this.outs.set(subscription, reader)
     const { bridge } = this.workers
     try {
-      await bridge.ask({ type: 'subscribe', pipeline: pipeline.key, component, subscription, lastEventId })
+      await bridge.ask({ type: 'subscribe', pipeline: pipeline.key, component, subscription, form, lastEventId })
     } catch (thrown) {
+      leave()
       this.outs.delete(subscription)
       throw thrown
     }
     return {
-      ready: () => bridge.post({ type: 'subscriber-ready', subscription }),
+      ready: () => bridge.post({ type: 'subscribers-ready', subscriptions: [subscription] }),
       stop: () => {
+        leave()
         this.outs.delete(subscription)
         bridge.post({ type: 'unsubscribe', subscription })
       },
     }
   }
 
-  out(subscription: number, events: OutEvent[]): void {
-    this.outs.get(subscription)?.onEvents(events)
+  /** Passes a piece on to all who get it, and says at once which of them keep up. */
+  out(subscriptions: number[], piece: Uint8Array): void {
+    const ready = subscriptions.filter((subscription) => this.outs.get(subscription)?.onPiece(piece))
+    if (ready.length > 0) this.workers.bridge.post({ type: 'subscribers-ready', subscriptions: ready })
   }
 
   outEnd(subscription: number): void {
@@ -135,4 +146,8 @@ export class Readers {
     this.outs.delete(subscription)
     reader?.onEnd()
   }
+}
+
+function placeOf({ plan: { tenant, id } }: PipelineControl): string {
+  return tenant === DEFAULT_TENANT ? `pipeline "${id}"` : `pipeline "${id}" of "${tenant}"`
 }

@@ -22,6 +22,7 @@ import {
 } from './record.ts'
 
 const LINE_END = /[\r\n]/
+const [LF, CR] = [10, 13]
 const encoder = new TextEncoder()
 
 /** A run of whole records with a view and a Buffer on the same memory, made once. */
@@ -48,9 +49,7 @@ export function topicRecordJson(run: RecordRun, at: number, partition: number): 
 
 /** `{sequence,timestamp,key,value,headers}`, on one line. */
 export function tappedRecordJson(run: RecordRun, at: number): string {
-  const json = `{"sequence":${readU64(run.view, at + RECORD_SEQUENCE)},${bodyJson(run, at)}}`
-  // A raw line end can only stand between two tokens of a value, where a space may as well.
-  return LINE_END.test(json) ? json.replace(/[\r\n]+/g, ' ') : json
+  return onOneLine(`{"sequence":${readU64(run.view, at + RECORD_SEQUENCE)},${bodyJson(run, at)}}`)
 }
 
 /**
@@ -71,10 +70,16 @@ export function recordsJson(
   return encoder.encode(`{"records":[${records.join(',')}],"next":${nextJson}}`)
 }
 
-/** `valueJson` on one line: as an event of SSE wants it. */
-export function lineJson(bytes: Uint8Array): string {
-  const json = valueJson(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0, bytes.length)
-  // A raw line end can only stand between two tokens of a value, where a space may as well.
+/** `valueJson` on one line, as an event of SSE wants it. @returns the same memory where that holds it already */
+export function lineBytes(bytes: Uint8Array): Uint8Array {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const isJson = isUtf8(buffer) && isJsonText(buffer, 0, buffer.length)
+  if (isJson && !buffer.includes(LF) && !buffer.includes(CR)) return bytes
+  return encoder.encode(onOneLine(valueJson(buffer, 0, buffer.length)))
+}
+
+/** JSON on one line: a raw line end can only stand between two tokens of a value, where a space may as well. */
+export function onOneLine(json: string): string {
   return LINE_END.test(json) ? json.replace(/[\r\n]+/g, ' ') : json
 }
 

@@ -26,7 +26,7 @@ export function streamRoutes(app: Hono<Env>, context: PipelineContext): void {
     return host.forward('POST', `${path}/ingest/${segment(c, 'source')}`, bytes, headers)
   })
 
-  app.get('/v1/pipelines/:id/out/:component', upgradeWebSocket(framesOf((c) => outOf(c, context))), (c) =>
+  app.get('/v1/pipelines/:id/out/:component', upgradeWebSocket(framesOf((c, form) => outOf(c, context, form))), (c) =>
     outOf(c, context),
   )
 
@@ -53,11 +53,11 @@ export function streamRoutes(app: Hono<Env>, context: PipelineContext): void {
   })
 }
 
-function outOf(c: ApiContext, context: PipelineContext): Promise<Response> {
+function outOf(c: ApiContext, context: PipelineContext, form: Record<string, string> = {}): Promise<Response> {
   queryOf(c, noQuery)
   const { host, path } = target(c, context)
   const lastEventId = c.req.header('last-event-id')
-  const headers: Record<string, string> = lastEventId === undefined ? {} : { 'last-event-id': lastEventId }
+  const headers = lastEventId === undefined ? form : { ...form, 'last-event-id': lastEventId }
   return stream(c, host, `${path}/out/${segment(c, 'component')}`, headers)
 }
 

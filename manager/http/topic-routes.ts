@@ -90,19 +90,20 @@ export function topicRoutes(app: Hono<Env>, context: PipelineContext): void {
 
   app.get('/v1/topics/:topic/records', (c) => records(c, context))
 
-  app.get('/v1/topics/:topic/ws', upgradeWebSocket(framesOf((c) => records(c, context, true))), () => {
+  app.get('/v1/topics/:topic/ws', upgradeWebSocket(framesOf((c, form) => records(c, context, form))), () => {
     throw new SpqrError('INVALID_BODY', 'This address speaks WebSocket: send Upgrade: websocket.')
   })
 }
 
-async function records(c: ApiContext, context: PipelineContext, follow = false): Promise<Response> {
+/** @param form of a stream that is followed */
+async function records(c: ApiContext, context: PipelineContext, form?: Record<string, string>): Promise<Response> {
   queryOf(c, readRecordsQuery)
   const { name, path } = topicOf(c, context)
   const query = new URLSearchParams(search(c).slice(1))
-  if (follow) query.set('follow', 'true')
+  if (form) query.set('follow', 'true')
   // It reads as empty until it is there.
   if (isOwnTopic(context, c, name)) query.set('own', 'true')
-  const response = await stream(c, context.hosts.any(), `${path}/records${query.size ? `?${query}` : ''}`)
+  const response = await stream(c, context.hosts.any(), `${path}/records${query.size ? `?${query}` : ''}`, form)
   return passOn(c, name, response)
 }
 

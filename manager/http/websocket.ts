@@ -1,53 +1,68 @@
-// A stream of server-sent events as WebSocket frames: one text frame per record; `{"event":"gap"}` where some are missing.
+// A host's stream of WebSocket frames, to a reader: one text frame per record; `{"event":"gap"}` where some are missing. The host
+// makes the frames once for all readers; here they are only written, whole ones, between what the WebSocket itself says.
 // Runs on: control. A slow reader holds back the stream it reads, and the host then skips: nothing piles up here.
 
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import type { WSContext, WSEvents } from 'hono/ws'
 import { SpqrError } from '../../schemas/errors.ts'
+import { FRAMES_TYPE } from '../../schemas/reader-form.ts'
 import { problemOf } from '../hosts/problem-of.ts'
 import type { ApiContext } from './context.ts'
-import { type ServerSentEvent, serverSentEvents } from './server-sent-events.ts'
+import { WholeFrames } from './whole-frames.ts'
 
-/** Bytes that may wait in the socket before the stream is read on. */
-const WAITING_BYTES_MAX = 1 << 20
-const POLL_MS = 10
-
-interface Socket {
-  readonly bufferedAmount: number
-  readonly readyState: number
-}
+const OPEN = 1
+/** Headers of a request that asks a host for frames. */
+const WANTED = { accept: FRAMES_TYPE }
 
 /**
  * Opens the stream before the connection becomes a WebSocket, so that a refusal is an HTTP answer.
- * @param open the stream of events
+ * @param open asks a host for the stream, with these headers
  */
-export function framesOf(open: (c: ApiContext) => Promise<Response>): (c: ApiContext) => Promise<WSEvents> {
+export function framesOf(
+  open: (c: ApiContext, headers: Record<string, string>) => Promise<Response>,
+): (c: ApiContext) => Promise<WSEvents> {
   return async (c) => {
-    const response = await open(c)
+    const response = await open(c, WANTED)
     if (!response.ok || !response.body) throw await problemOf(response)
-    const body = response.body as ReadableStream<Uint8Array>
-    const events = serverSentEvents(body)
-    let open_ = true
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader()
+    const { socket } = (c.env as unknown as { incoming: IncomingMessage }).incoming
     return {
-      onOpen: (_event, socket) => {
-        pump(events, socket, () => open_).then(
-          () => socket.close(1000, 'the stream ended'),
-          (error) => socket.close(1011, SpqrError.from(error).message.slice(0, 100)),
+      onOpen: (_event, context) => {
+        pump(reader, context, socket).then(
+          () => context.close(1000, 'the stream ended'),
+          (error) => context.close(1011, SpqrError.from(error).message.slice(0, 100)),
         )
       },
       onClose: () => {
-        open_ = false
-        void events.return(undefined)
+        void reader.cancel().catch(() => undefined)
       },
     }
   }
 }
 
-async function pump(events: AsyncIterable<ServerSentEvent>, socket: WSContext, isOpen: () => boolean): Promise<void> {
-  const raw = socket.raw as Socket
-  for await (const { event, data } of events) {
-    if (!isOpen()) return
-    if (event === 'message') socket.send(data)
-    else if (event === 'gap') socket.send('{"event":"gap"}')
-    while (isOpen() && raw.bufferedAmount > WAITING_BYTES_MAX) await new Promise((done) => setTimeout(done, POLL_MS))
+/** Frames go to the connection itself: nothing is compressed, so the WebSocket writes there too, whole frames at once. */
+async function pump(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  context: WSContext,
+  socket: Socket,
+): Promise<void> {
+  const frames = new WholeFrames()
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done || context.readyState !== OPEN) return
+    const whole = frames.add(value)
+    if (whole.length > 0 && !socket.write(whole)) await freeOf(socket)
   }
+}
+
+/** Resolves when the connection takes more, or is closed. */
+function freeOf(socket: Socket): Promise<void> {
+  return new Promise((done) => {
+    const end = (): void => {
+      socket.off('drain', end).off('close', end)
+      done()
+    }
+    socket.once('drain', end).once('close', end)
+  })
 }

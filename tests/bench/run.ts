@@ -23,8 +23,8 @@ const BENCHES = [
   'isolation',
   'neighbours',
 ]
-/** Run only by name: one takes as long as it is told to, the other needs a broker. */
-const ON_DEMAND = ['soak', 'kafka', 'kafka-pipeline', 'kafka-latency']
+/** Run only by name: one is of readers alone, one takes as long as it is told to, the others need a broker. */
+const ON_DEMAND = ['readers', 'soak', 'kafka', 'kafka-pipeline', 'kafka-latency']
 const SIGNIFICANT = 3
 const WIDTHS = [44, 18, 28, 7, 26, 8, 34]
 

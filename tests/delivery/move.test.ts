@@ -56,8 +56,19 @@ move('ingest, taps and readers do not notice', async () => {
   await client.ok('POST', '/v1/pipelines', { id: 'p', components })
   const pipeline = host.pipeline('default', 'p')
   const read: string[] = []
-  await host.readers.read(pipeline, 'out', undefined, {
-    onEvents: (events) => read.push(...events.map(({ value }) => Buffer.from(value).toString())),
+  await host.readers.read(pipeline, 'out', {
+    form: 'events',
+    onPiece: (piece) => {
+      read.push(
+        ...Array.from(
+          Buffer.from(piece)
+            .toString()
+            .matchAll(/^data: (.*)$/gm),
+          ([, value]) => value!,
+        ),
+      )
+      return true
+    },
     onEnd: () => read.push('end'),
   })
   let tapped = 0

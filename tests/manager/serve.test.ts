@@ -2,8 +2,12 @@ import { connect } from 'node:net'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { WebSocket } from 'ws'
+import { PieceWriter } from '../../host/bridges/reader-pieces.ts'
+import { READERS_MAX } from '../../host/pipeline/reader-places.ts'
 import { type Listening, serve } from '../../manager/http/serve.ts'
 import { serverSentEvents } from '../../manager/http/server-sent-events.ts'
+import { WholeFrames } from '../../manager/http/whole-frames.ts'
+import { until } from '../support/client.ts'
 import { document, remove, startManager, type TestManager } from '../support/manager.ts'
 import { rawHttp, statuses } from '../support/raw-http.ts'
 
@@ -50,6 +54,96 @@ test('an emitter is read over WebSocket; a refusal is an HTTP answer', async ({ 
   const refused = new WebSocket(`${server.url.replace('http', 'ws')}/v1/pipelines/nope/out/d`)
   const error = await new Promise<Error>((done) => refused.on('error', done))
   assert.match(error.message, /404/)
+})
+
+test('records of every length of frame come over WebSocket as they are', async ({ m, server }) => {
+  const lengths = [2, 125, 126, 127, 65_535, 65_536, 200_000]
+  const sent = lengths.map((length) => `"${'x'.repeat(length - 2)}"`)
+  const components = [
+    { id: 'in', source: 'http' },
+    { id: 'out', emitter: 'websocket', from: 'in' },
+  ]
+  await m.ask('POST', '/v1/pipelines', { id: 'long', components })
+  await m.ask('POST', '/v1/pipelines/long/ingest/in', `${sent.join('\n')}\n`, 'application/x-ndjson')
+  const frames: string[] = []
+  const headers = { 'last-event-id': 'another.1' }
+  const socket = new WebSocket(`${server.url.replace('http', 'ws')}/v1/pipelines/long/out/out`, { headers })
+  await new Promise<void>((done, fail) => {
+    socket.on('error', fail)
+    socket.on('message', (data) => {
+      // What it asks meanwhile is answered between frames.
+      socket.ping()
+      if (frames.push(String(data)) === sent.length + 1) done()
+    })
+  })
+  socket.close()
+  assert.equal(frames, ['{"event":"gap"}', ...sent])
+})
+
+test('frames are cut where they end, however they come', () => {
+  const frames = [1, 125, 126, 65_535, 65_536].map((length) => {
+    const writer = new PieceWriter('frames')
+    writer.record(new Uint8Array(length).fill(0x81))
+    return writer.piece()
+  })
+  const all = Buffer.concat(frames)
+  const ends = frames.map((_, i) => frames.slice(0, i + 1).reduce((sum, frame) => sum + frame.length, 0))
+  for (const step of [1, 2, 3, 997, all.length]) {
+    const cut = new WholeFrames()
+    const out: Uint8Array[] = []
+    let length = 0
+    for (let at = 0; at < all.length; at += step) {
+      const whole = cut.add(all.subarray(at, at + step))
+      if (whole.length === 0) continue
+      out.push(whole.slice())
+      length += whole.length
+      assert.ok(ends.includes(length), `${length} with steps of ${step}`)
+    }
+    assert.ok(Buffer.concat(out).equals(all))
+  }
+})
+
+test('a topic has so many readers and no more', async ({ m, server }) => {
+  await m.ask('POST', '/v1/topics', { name: 'many' })
+  const follow = (): Promise<Response> => fetch(`${server.url}/v1/topics/many/records?follow=true`)
+  const open = await Promise.all(Array.from({ length: READERS_MAX }, follow))
+  assert.ok(open.every(({ status }) => status === 200))
+  const refused = await follow()
+  const problem = (await refused.json()) as { code: string; detail: string }
+  assert.equal([refused.status, problem.code], [429, 'QUOTA_EXCEEDED'])
+  assert.match(problem.detail, /topic "many" has 256 readers already/)
+  await open[0]!.body!.cancel()
+  await until(
+    async () => ((await follow()).status === 200 ? true : undefined),
+    () => 'a place that was given back is not free',
+  )
+})
+
+test('who follows a topic from anywhere gets every record once', async ({ m, server }) => {
+  await m.ask('POST', '/v1/topics', { name: 'all' })
+  const produce = async (from: number, count: number): Promise<void> => {
+    const records = Array.from({ length: count }, (_, i) => ({ value: from + i }))
+    await m.ask('POST', '/v1/topics/all/records', { records })
+  }
+  await produce(0, 1500)
+  const starts = [0, 1, 700, 1499, 1500]
+  const limits = [2000, 1999, 1300, 1, 500]
+  const reading = starts.map(async (start, i) => {
+    const url = `${server.url}/v1/topics/all/records?follow=true&from=offset:${start}&limit=${limits[i]}`
+    const seen: number[] = []
+    for await (const { data } of serverSentEvents((await fetch(url)).body as ReadableStream<Uint8Array>)) {
+      seen.push((JSON.parse(data) as { value: number }).value)
+    }
+    return seen
+  })
+  for (let at = 1500; at < 2000; at += 10) await produce(at, 10)
+  const seen = await Promise.all(reading)
+  starts.forEach((start, i) => {
+    assert.equal(
+      seen[i],
+      Array.from({ length: limits[i]! }, (_, n) => start + n),
+    )
+  })
 })
 
 test('a topic is followed over WebSocket', async ({ m, server }) => {

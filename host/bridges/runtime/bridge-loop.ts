@@ -19,7 +19,7 @@ import { Slot } from './slot.ts'
 import type { ComputeLink, Pump, SlotContext } from './slot-parts.ts'
 import { SourcePump } from './source-pump.ts'
 import { Subscriptions } from './subscriptions.ts'
-import { fetchRecords, produceRecords } from './topic-api.ts'
+import { fetchPage, fetchRecords, produceRecords } from './topic-api.ts'
 
 /** One turn of the loop, ms: then timers and messages have their chance. */
 const TURN_MS = 2
@@ -190,8 +190,8 @@ export class BridgeLoop {
       case 'unsubscribe':
         this.subscriptions.remove(message.subscription)
         return
-      case 'subscriber-ready':
-        this.subscriptions.ready(message.subscription)
+      case 'subscribers-ready':
+        this.subscriptions.ready(message.subscriptions)
         return
       default:
         void this.answer(message)
@@ -258,6 +258,7 @@ export class BridgeLoop {
       case 'produce':
         return produceRecords(this.setup.transport, message.topic, message.contentType, message.body)
       case 'fetch':
+        if (message.form) return fetchPage(this.setup.transport, message, message.form)
         return fetchRecords(this.setup.transport, message)
       case 'stop':
         await Promise.allSettled([...this.slots.values()].map((slot) => slot.drop()))

@@ -4,6 +4,7 @@ import type { MessagePort } from 'node:worker_threads'
 import type { Delivery } from '../../../schemas/document.ts'
 import type { ErrorMessage } from '../../../schemas/errors.ts'
 import type { StartFrom } from '../../../schemas/plan.ts'
+import type { ReaderForm } from '../../../schemas/reader-form.ts'
 import type { Grants } from '../../../schemas/tenant.ts'
 import type { Image, SplitBy } from '../../compute/messages.ts'
 import type { CheckpointSummary } from '../../transport/transport.ts'
@@ -98,12 +99,23 @@ export type ToBridge =
       pipeline: number
       component: string
       subscription: number
+      form: ReaderForm
       lastEventId?: string
     }
   | { type: 'unsubscribe'; subscription: number }
-  | { type: 'subscriber-ready'; subscription: number }
+  | { type: 'subscribers-ready'; subscriptions: number[] }
   | { type: 'produce'; request: number; topic: string; contentType: string; body: Uint8Array }
-  | { type: 'fetch'; request: number; topic: string; partition?: number; from: string; limit: number; own?: boolean }
+  /** @param form answers a TopicPage; without it, JSON bytes */
+  | {
+      type: 'fetch'
+      request: number
+      topic: string
+      partition?: number
+      from: string
+      limit: number
+      own?: boolean
+      form?: ReaderForm
+    }
   | { type: 'grants'; tenant: string; grants?: Grants }
   | { type: 'stop'; request: number }
 
@@ -126,12 +138,17 @@ export type FromBridge =
   | { type: 'fell-back'; pipeline: number; error: ErrorMessage }
   | { type: 'checkpointed'; pipeline: number; summary: CheckpointSummary }
   | { type: 'event'; pipeline: number; component: string; kind: 'log' | 'fault'; level: number; text: string }
-  | { type: 'out'; subscription: number; events: OutEvent[] }
+  /** Whole records of an emitter that is read over HTTP, in the form that these readers asked for. */
+  | { type: 'out'; subscriptions: number[]; piece: Uint8Array }
   | { type: 'out-end'; subscription: number }
 
-/** One record of an emitter that is read over HTTP. */
-export interface OutEvent {
-  id: string
-  value: Uint8Array
-  gap: boolean
+/** Records of a topic in a row, for all who follow it. */
+export interface TopicPage {
+  /** Of all of them, in the form that was asked for. */
+  piece: Uint8Array
+  offsets: number[]
+  /** Where each record ends in `piece`. */
+  ends: number[]
+  /** By partition, where to read on. */
+  next: Record<string, string>
 }

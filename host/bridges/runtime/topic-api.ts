@@ -2,16 +2,21 @@
 // Runs on: bridge.
 
 import { SpqrError } from '../../../schemas/errors.ts'
+import type { ReaderForm } from '../../../schemas/reader-form.ts'
 import { parseStart, READ_WORDS } from '../../../schemas/start.ts'
-import { recordsJson } from '../../record/json-records.ts'
+import { onOneLine, RecordRun, recordsJson, topicRecordJson } from '../../record/json-records.ts'
 import { countRecords, RECORD_BYTES_MAX, RECORD_LENGTH } from '../../record/record.ts'
 import { StickyPartitioner } from '../../transport/partitioner.ts'
 import type { ReadFrom, TopicInfo, Transport } from '../../transport/transport.ts'
 import { readPostedRecords } from '../posted-records.ts'
+import { PieceWriter } from '../reader-pieces.ts'
+import type { TopicPage } from './messages.ts'
 
 const READ_BYTES = 1 << 20
 /** An answer has about so many bytes at most, whatever the limit of records. */
 const ANSWER_BYTES_MAX = 32 << 20
+
+const NO_BYTES = new Uint8Array(0)
 
 const encoder = new TextEncoder()
 
@@ -48,20 +53,48 @@ export async function produceRecords(
 }
 
 /** @returns the answer `{records, next}` as JSON bytes */
-export async function fetchRecords(
+export async function fetchRecords(transport: Transport, query: FetchQuery): Promise<Uint8Array> {
+  const { parts, next } = await readParts(transport, query)
+  return recordsJson(parts, next)
+}
+
+/** The same for those who follow the topic, each record as an event or a frame. */
+export async function fetchPage(transport: Transport, query: FetchQuery, form: ReaderForm): Promise<TopicPage> {
+  const { parts, next } = await readParts(transport, query)
+  const writer = new PieceWriter(form)
+  const page: TopicPage = { piece: NO_BYTES, offsets: [], ends: [], next: {} }
+  for (const { partition, frames } of parts) {
+    const run = new RecordRun(frames)
+    for (let at = 0; at < frames.length; at = run.next(at)) {
+      writer.record(encoder.encode(onOneLine(topicRecordJson(run, at, partition))))
+      page.offsets.push(Number(offsetAt(frames, at)))
+      page.ends.push(writer.length)
+    }
+  }
+  page.piece = writer.piece()
+  for (const [partition, offset] of Object.entries(next)) page.next[partition] = String(offset)
+  return page
+}
+
+interface Part {
+  partition: number
+  frames: Uint8Array
+}
+
+async function readParts(
   transport: Transport,
   { topic, partition, from, limit, own }: FetchQuery,
-): Promise<Uint8Array> {
+): Promise<{ parts: Part[]; next: Record<string, bigint> }> {
   const info = await transport.topic(topic)
   if (!info && !own) throw new SpqrError('NOT_FOUND', `There is no topic "${topic}".`)
   // A pipeline's own topic reads as empty before its first record.
-  if (!info) return recordsJson([], { '0': 0n })
+  if (!info) return { parts: [], next: { '0': 0n } }
   if (partition !== undefined && partition >= info.partitions) {
     throw new SpqrError('NOT_FOUND', `Topic "${topic}" has no partition ${partition}: it has ${info.partitions}.`)
   }
   const partitions = partition === undefined ? [...Array(info.partitions).keys()] : [partition]
   const next: Record<string, bigint> = {}
-  const parts: { partition: number; frames: Uint8Array }[] = []
+  const parts: Part[] = []
   let left = limit
   let bytesLeft = ANSWER_BYTES_MAX
   for (const p of partitions) {
@@ -84,7 +117,7 @@ export async function fetchRecords(
     }
     next[p] = offset
   }
-  return recordsJson(parts, next)
+  return { parts, next }
 }
 
 export interface FetchQuery {

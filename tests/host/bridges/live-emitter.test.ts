@@ -4,6 +4,7 @@ import { ConsoleEmitter } from '../../../host/bridges/console-emitter.ts'
 import { LiveEmitter } from '../../../host/bridges/live-emitter.ts'
 import { RecordBuffer } from '../../../host/record/record.ts'
 import { BridgeDriver } from '../../support/bridge-driver.ts'
+import { until } from '../../support/client.ts'
 
 const live = suite('sse and websocket emitter')
 const console = suite('console emitter')
@@ -32,17 +33,31 @@ interface Seen {
 function reader(
   takes = Number.POSITIVE_INFINITY,
   lastEventId?: string,
-): { seen: Seen[]; ended: boolean; takes: number; subscriber: Parameters<LiveEmitter['subscribe']>[0] } {
+): {
+  seen: Seen[]
+  pieces: Uint8Array[]
+  ended: boolean
+  takes: number
+  subscriber: Parameters<LiveEmitter['subscribe']>[0]
+} {
   const state = {
     seen: [] as Seen[],
+    pieces: [] as Uint8Array[],
     ended: false,
     takes,
     subscriber: {
       lastEventId,
-      push: (id: string, value: Uint8Array, gap: boolean): boolean => {
+      form: 'events' as const,
+      push: (piece: Uint8Array): boolean => {
         if (state.takes <= 0) return false
         state.takes--
-        state.seen.push({ id, text: decoder.decode(value), gap })
+        state.pieces.push(piece)
+        let gap = false
+        for (const event of decoder.decode(piece).split('\n\n').slice(0, -1)) {
+          const [, id, text] = /^id: (.*)\ndata: (.*)$/.exec(event) ?? []
+          if (id !== undefined) state.seen.push({ id, text: text!, gap })
+          gap = id === undefined
+        }
         return true
       },
       end: () => {
@@ -53,14 +68,24 @@ function reader(
   return state
 }
 
+/** Once that many were seen: what comes in quick succession is held together for a moment. */
+async function saw(reader: { seen: Seen[] }, records: number): Promise<void> {
+  await until(
+    () => (reader.seen.length >= records ? true : undefined),
+    () => `${reader.seen.length} of ${records} records were seen`,
+  )
+  assert.is(reader.seen.length, records)
+}
+
 const texts = (seen: Seen[]): string[] => seen.map((s) => s.text)
 
-live('a late reader gets the last ones, then each new one', () => {
+live('a late reader gets the last ones, then each new one', async () => {
   const emitter = new LiveEmitter({ lastRecords: 3 })
   give(emitter, 1, 10)
   const a = reader()
   const subscription = emitter.subscribe(a.subscriber)
   give(emitter, 11, 12)
+  await saw(a, 5)
   assert.equal(texts(a.seen), ['8', '9', '10', '11', '12'])
   assert.not.ok(a.seen.some((s) => s.gap))
   subscription.stop()
@@ -105,28 +130,57 @@ live('goes on after an id; what is no longer kept is a gap', async () => {
   await emitter.stop()
 })
 
-live('a slow reader holds nobody, misses some and is told', () => {
+live('a slow reader holds nobody, misses some and is told', async () => {
   const emitter = new LiveEmitter({ lastRecords: 2 })
-  const slow = reader(2)
+  const slow = reader(1)
   const quick = reader()
   const subscription = emitter.subscribe(slow.subscriber)
   emitter.subscribe(quick.subscriber)
-  give(emitter, 1, 10)
-  assert.equal(texts(slow.seen), ['1', '2'])
+  give(emitter, 1, 2)
+  await saw(slow, 2)
+  give(emitter, 3, 10)
+  await saw(quick, 10)
   slow.takes = 100
   give(emitter, 11, 12)
+  await saw(quick, 12)
   assert.is(slow.seen.length, 2, 'nothing before it is ready')
   subscription.ready()
   assert.equal(texts(slow.seen), texts(quick.seen), 'what is kept comes later')
   slow.takes = 0
   give(emitter, 13, 1000)
+  await saw(quick, 1000)
+  give(emitter, 1001, 1001)
+  await saw(quick, 1001)
   slow.takes = 10_000
   subscription.ready()
   const later = slow.seen.slice(12)
   assert.ok(later[0]!.gap)
   assert.not.ok(later[1]!.gap)
-  assert.is(later.at(-1)!.text, '1000')
-  assert.is(quick.seen.length, 1000)
+  assert.is(later.at(-1)!.text, '1001')
+  assert.not.ok(quick.seen.some((s) => s.gap))
+})
+
+live('many readers get few pieces, and all the same memory', async () => {
+  const emitter = new LiveEmitter({ lastRecords: 0 })
+  const readers = Array.from({ length: 200 }, () => reader())
+  for (const { subscriber } of readers) emitter.subscribe(subscriber)
+  // More than is kept for whoever is late, in more pieces than one at a time.
+  for (let n = 1; n <= 5000; n++) give(emitter, n, n)
+  for (const one of readers) await saw(one, 5000)
+  const [first, ...others] = readers
+  assert.not.ok(readers.some(({ seen }) => seen.some((s) => s.gap)))
+  for (const { pieces } of others) assert.ok(pieces.every((piece, i) => piece === first!.pieces[i]))
+  await emitter.stop()
+})
+
+live('what is held together still goes out when it ends', async () => {
+  const emitter = new LiveEmitter({ lastRecords: 0 })
+  const a = reader()
+  emitter.subscribe(a.subscriber)
+  for (let n = 1; n <= 100; n++) give(emitter, n, n)
+  await emitter.stop()
+  assert.is(a.seen.length, 100)
+  assert.ok(a.ended)
 })
 
 live('keeps a bounded number of bytes', () => {
