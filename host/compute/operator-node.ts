@@ -318,6 +318,7 @@ export class OperatorNode implements InstanceOwner {
     this.instance.alone = taken.records === 1
     const fuelBefore = this.instance.fuelUsed
     const consumed = this.instance.process(taken.bytes)
+    this.copies.prepare(this.instance.memoryBytes)
     this.instance.alone = false
     if (consumed < 0) {
       if (this.instance.fault!.code === 'FUEL_EXHAUSTED') this.batchBytes = Math.max(1, taken.bytes >> 1)

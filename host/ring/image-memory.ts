@@ -9,15 +9,39 @@ const FREE = 0
 const TAKEN = 1
 /** Smaller ones are given away as they are. */
 const SHARED_FROM_BYTES = 1 << 20
+const PAGE_BYTES = 4096
+/** Touched at each call of `prepare`: a tenth of a millisecond. */
+const PREPARED_BYTES = 128 << 10
 /** One is stored while the next is made; where more are out, or one never comes back, new memory takes its place. */
 const KEPT_MAX = 2
 
 export class ImageMemory {
   private kept: SharedArrayBuffer[] = []
+  private preparedTo = 0
+  private isPrepared = false
+
+  /**
+   * Has the kernel hand out memory for the first large copy, a little at each call: at once it takes longer than a checkpoint may.
+   * @param bytes of what will be copied
+   */
+  prepare(bytes: number): void {
+    if (this.isPrepared || bytes < SHARED_FROM_BYTES) return
+    const size = HEAD_BYTES + bytes
+    if (this.kept[0]?.byteLength !== size) {
+      this.kept = [new SharedArrayBuffer(size)]
+      this.preparedTo = 0
+    }
+    const memory = new Uint8Array(this.kept[0]!)
+    const to = Math.min(size, this.preparedTo + PREPARED_BYTES)
+    for (let at = this.preparedTo; at < to; at += PAGE_BYTES) memory[at] = 0
+    this.preparedTo = to
+    this.isPrepared = to === size
+  }
 
   /** @returns a copy, the receiver's: to be transferred, or released where it is shared */
   copy(bytes: Uint8Array): Uint8Array {
     if (bytes.length < SHARED_FROM_BYTES) return bytes.slice()
+    this.isPrepared = true
     const memory = this.free(HEAD_BYTES + bytes.length)
     const copy = new Uint8Array(memory, HEAD_BYTES, bytes.length)
     copy.set(bytes)

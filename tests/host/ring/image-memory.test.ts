@@ -44,6 +44,18 @@ test('memory that has grown gets a copy of its size', () => {
   assert.is(copies.copy(filled(LARGE * 2, 2)).length, LARGE * 2)
 })
 
+test('memory that was prepared, wholly or in part, takes the first copy, and is let be from then on', () => {
+  for (const calls of [1, 100]) {
+    const copies = new ImageMemory()
+    for (let i = 0; i < calls; i++) copies.prepare(LARGE)
+    const copy = copies.copy(filled(LARGE, 1))
+    for (let i = 0; i < 100; i++) copies.prepare(LARGE)
+    assert.ok(copy.every((byte) => byte === 1))
+    releaseImage(copy)
+    assert.is(copies.copy(filled(LARGE, 2)).buffer, copy.buffer)
+  }
+})
+
 test('a small copy is memory of its own: to be moved, and nothing to be released', () => {
   const copies = new ImageMemory()
   const small = copies.copy(filled(65_536, 3))
