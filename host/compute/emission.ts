@@ -26,7 +26,7 @@ export class Emission {
   records = 0
   private stagedSequence = 0
   /** Bytes that the present call has emitted so far, heard by somebody or not. */
-  private handedBytes = 0
+  handedBytes = 0
   private portsLow = 0
   private portsHigh = 0
 

@@ -37,7 +37,7 @@ export interface GuestState {
 export function faultOf(thrown: unknown, guest: GuestState): Fault {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown))
   const stack = error.stack ?? ''
-  if (guest.fuelLeft < 0) {
+  if (guest.fuelLeft < 0 || (error instanceof GuestAbort && error.code === 'FUEL_EXHAUSTED')) {
     return { code: 'FUEL_EXHAUSTED', message: 'the record needs more fuel than its operator may use', stack }
   }
   if (guest.growFailed) {

@@ -17,7 +17,7 @@ import {
   RECORD_LENGTH,
 } from '../record/record.ts'
 import type { ImageMemory } from '../ring/image-memory.ts'
-import { DEPTH_EXPORT, FUEL_EXPORT, GROW_FAILED_EXPORT } from '../sandbox/write-module.ts'
+import { DEPTH_EXPORT, FUEL_EXPORT, GROW_FAILED_EXPORT, PAGES_EXPORT } from '../sandbox/write-module.ts'
 import { CALL_CONFIGURE, CALL_FLUSH, CALL_PROCESS, CALL_WATERMARK, CallLog } from './call-log.ts'
 import { type Fault, faultOf, GuestAbort } from './fault.ts'
 import { runAs } from './imports.ts'
@@ -68,6 +68,8 @@ export interface InstanceLimits {
   outputBytesPerRecord: number
   /** Linear memory; may be less than what the module itself is bound to. */
   memoryBytes: number
+  /** So many pages a call may grow by, 64 KiB each; what grows by more ends as if its fuel were used up. None: no other bound. */
+  growthPages?: number
 }
 
 /** All that a call needs to go on from, between two calls. */
@@ -131,6 +133,7 @@ export class Instance {
   private fuel: WebAssembly.Global | undefined
   private depth: WebAssembly.Global | undefined
   private growFailed: WebAssembly.Global | undefined
+  private pages: WebAssembly.Global | undefined
   private globals: WebAssembly.Global[] = []
   private mailbox = 0
   private inputCapacity = 0
@@ -175,7 +178,7 @@ export class Instance {
 
   /** Runs the module's own top level, makes the regions. @returns false: `fault` says why */
   start(fuel = this.limits.fuelPerSetup): boolean {
-    return this.guarded(fuel, () => {
+    return this.guarded(fuel, undefined, () => {
       this.exports.spqr_start?.()
       if (this.exports.spqr_abi() !== ABI_VERSION) throw new GuestAbort('OPERATOR_TRAP', 'another ABI version')
       this.allocate(REGION_BYTES_IDLE)
@@ -356,7 +359,7 @@ export class Instance {
     }
     this.forget()
     this.exports = NO_EXPORTS
-    this.fuel = this.depth = this.growFailed = undefined
+    this.fuel = this.depth = this.growFailed = this.pages = undefined
     this.globals = []
     this.bytes = NO_BYTES
     this.words = NO_WORDS
@@ -395,6 +398,7 @@ export class Instance {
     this.fuel = all[FUEL_EXPORT] as WebAssembly.Global | undefined
     this.depth = all[DEPTH_EXPORT] as WebAssembly.Global | undefined
     this.growFailed = all[GROW_FAILED_EXPORT] as WebAssembly.Global | undefined
+    this.pages = all[PAGES_EXPORT] as WebAssembly.Global | undefined
     this.globals = this.loaded.globals.map((name) => all[name] as WebAssembly.Global)
     this.renewViews()
   }
@@ -440,7 +444,7 @@ export class Instance {
     if (wanted <= this.inputCapacity) return true
     // A guest that faults in the middle of it is put back as well.
     if (this.configured && this.snapshot === null) this.takeSnapshot()
-    if (!this.guarded(this.limits.fuelPerSetup, () => this.allocate(wanted))) {
+    if (!this.guarded(this.limits.fuelPerSetup, undefined, () => this.allocate(wanted))) {
       if (this.snapshot !== null && !this.replaying) this.rollBack()
       return false
     }
@@ -480,7 +484,9 @@ export class Instance {
     let status = -2
     this.fault = null
     this.emits = kind !== CALL_CONFIGURE
-    this.guarded(budget, () => {
+    // What a call has grown by once it grows by again.
+    const growthPages = this.replaying || kind === CALL_CONFIGURE ? undefined : this.limits.growthPages
+    this.guarded(budget, growthPages, () => {
       const base = this.mailbox >> 2
       this.words[base + (MAILBOX_PORTS_LOW >> 2)] = this.portsLow
       this.words[base + (MAILBOX_PORTS_HIGH >> 2)] = this.portsHigh
@@ -532,10 +538,11 @@ export class Instance {
   }
 
   /** Runs guest code under a fuel budget; a trap becomes `fault`. */
-  private guarded(fuel: number, call: () => void): boolean {
+  private guarded(fuel: number, growthPages: number | undefined, call: () => void): boolean {
     if (this.fuel) this.fuel.value = fuel
     if (this.depth) this.depth.value = 0
     if (this.growFailed) this.growFailed.value = 0
+    if (this.pages) this.pages.value = growthPages === undefined ? -1 : (this.memoryBytes >> 16) + growthPages
     let failed = true
     try {
       runAs(this, call)

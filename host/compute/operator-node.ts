@@ -34,6 +34,10 @@ import type { Started, TrialCall, Verdict } from './trial.ts'
  * pipelines of the worker. One that does not come back within it is undone, and made elsewhere with its whole budget.
  */
 const SLICE_FUEL = 8_000_000
+/** Within a slice it may grow by so much: memory that grew is made, zeroed and given back page by page, which no fuel counts. */
+const SLICE_GROWTH_PAGES = 32
+/** And hand over so much. */
+const SLICE_OUTPUT_BYTES = 2 << 20
 /** Of a flush, which goes over the whole state: sending that elsewhere and back is not done for less. */
 const FLUSH_SLICE_FUEL = 20_000_000
 /** The counter of fuel has 32 bits. */
@@ -93,6 +97,8 @@ export class OperatorNode implements InstanceOwner {
   private readonly copies = new ImageMemory()
   /** Whole budgets; the instance has a slice of them where there are trials. */
   private readonly limits: InstanceLimits
+  /** Of a call that is made here. */
+  private readonly outputBytesMax: number = Number.POSITIVE_INFINITY
   /** All inputs have ended, and it has flushed. */
   ended = false
   private readonly owner: NodeOwner
@@ -157,6 +163,11 @@ export class OperatorNode implements InstanceOwner {
       ...this.limits,
       fuelPerRecord: Math.min(SLICE_FUEL, fuelPerRecord),
       fuelPerFlush: Math.min(FLUSH_SLICE_FUEL, fuelPerFlush),
+    }
+    // Who has no more than a slice anyway has all of it here.
+    if (fuelPerRecord > SLICE_FUEL) {
+      slices.growthPages = SLICE_GROWTH_PAGES
+      if (owner.hasTrials) this.outputBytesMax = SLICE_OUTPUT_BYTES
     }
     this.instance = new Instance(loaded, owner.hasTrials ? slices : this.limits, this)
   }
@@ -265,7 +276,12 @@ export class OperatorNode implements InstanceOwner {
   // InstanceOwner
 
   emitted(bytes: Uint8Array, from: number, to: number): void {
-    this.emission.take(bytes, from, to, this.spec.limits.outputBytesPerRecord, this.spec.ports)
+    const { outputBytesPerRecord } = this.spec.limits
+    const { outputBytesMax } = this
+    if (outputBytesMax < outputBytesPerRecord && this.emission.handedBytes + (to - from) > outputBytesMax) {
+      throw new GuestAbort('FUEL_EXHAUSTED', `the operator emitted more than ${outputBytesMax} bytes within a slice`)
+    }
+    this.emission.take(bytes, from, to, outputBytesPerRecord, this.spec.ports)
   }
 
   rejected(offset: number, message: () => string): void {
@@ -556,7 +572,11 @@ export class OperatorNode implements InstanceOwner {
     for (const { level, text } of verdict.logs) this.logged(level, () => text)
     this.log.drop(verdict.logsDropped)
     const { fault } = verdict
-    const isHeavy = fault ? fault.code === 'FUEL_EXHAUSTED' : verdict.fuelUsed > (part ? SLICE_FUEL : FLUSH_SLICE_FUEL)
+    // Nor is the next one begun here after one that faulted.
+    const isHeavy =
+      fault !== null ||
+      verdict.fuelUsed > (part ? SLICE_FUEL : FLUSH_SLICE_FUEL) ||
+      verdict.output.length > SLICE_OUTPUT_BYTES
     if (part) this.heavy = isHeavy
     else this.heavyFlush = isHeavy
     this.begin()
@@ -580,7 +600,8 @@ export class OperatorNode implements InstanceOwner {
   /** Stages what the call emitted, and goes on from where it led to. @returns why it emitted nothing that can be passed on */
   private take({ state, output, wantsFlush }: Verdict): Fault | null {
     try {
-      if (output.length > 0) this.emitted(output, 0, output.length)
+      const { outputBytesPerRecord } = this.spec.limits
+      if (output.length > 0) this.emission.take(output, 0, output.length, outputBytesPerRecord, this.spec.ports)
     } catch (thrown) {
       if (!(thrown instanceof GuestAbort)) throw thrown
       return { code: thrown.code, message: thrown.message, stack: '' }

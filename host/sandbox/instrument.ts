@@ -9,7 +9,7 @@
 //   exit     where there is something to do at the exit, the body becomes a block and every return a branch to its end.
 //            Where much may be done behind the last look, F is looked at there
 //   bulk     a charge by the length on the stack
-//   grow     the same, and where memory.grow answered −1, G is set
+//   grow     the same; if the memory would have more than P pages: −1 → F, unreachable; and where memory.grow answered −1, G is set
 //   import   a charge before a call out of the sandbox
 //
 // Runs on: admission.
@@ -27,6 +27,7 @@ import {
   OP_I32_CONST,
   OP_I32_EQ,
   OP_I32_GT_S,
+  OP_I32_GT_U,
   OP_I32_LT_S,
   OP_I32_LT_U,
   OP_I32_SHL,
@@ -36,6 +37,7 @@ import {
   OP_LOCAL_GET,
   OP_LOCAL_SET,
   OP_LOCAL_TEE,
+  OP_MEMORY_SIZE,
   OP_NOP,
   OP_SELECT,
   OP_UNREACHABLE,
@@ -52,6 +54,7 @@ export interface OwnGlobals {
   fuel: number
   depth: number
   growFailed: number
+  pages: number
 }
 
 /** Four bytes cost one unit; a length of 2^32 still leaves the sum far from wrapping around. */
@@ -185,6 +188,7 @@ export class FunctionWriter {
         case 'grow':
           this.#inserted(at)
           this.#chargePages()
+          this.#boundPages()
           this.#copy(bytes, at, site.to)
           this.#inserted(at)
           this.#noteFailure()
@@ -324,6 +328,26 @@ export class FunctionWriter {
       out.u8(OP_I32_LT_U)
       out.u8(OP_SELECT)
     })
+  }
+
+  /** Ends the call where the memory would have more pages than it may have now; the sum wraps around where memory.grow fails. */
+  #boundPages(): void {
+    const out = this.#out
+    out.u8(OP_MEMORY_SIZE)
+    out.u8(0)
+    out.u8(OP_LOCAL_GET)
+    out.u32(this.#length)
+    out.u8(OP_I32_ADD)
+    out.u8(OP_GLOBAL_GET)
+    out.u32(this.#globals.pages)
+    out.u8(OP_I32_GT_U)
+    out.u8(OP_IF)
+    out.u8(TYPE_EMPTY)
+    this.#const(-1)
+    out.u8(OP_GLOBAL_SET)
+    out.u32(this.#globals.fuel)
+    out.u8(OP_UNREACHABLE)
+    out.u8(OP_END)
   }
 
   #noteFailure(): void {

@@ -30,6 +30,19 @@ export const FUEL_EXPORT = 'spqr:fuel'
 export const DEPTH_EXPORT = 'spqr:depth'
 /** Exported mutable i32 global: 1 once memory.grow was refused. The host sets it to 0 before each call. */
 export const GROW_FAILED_EXPORT = 'spqr:grow-failed'
+/**
+ * Exported mutable i32 global: pages that the memory may have during the present call, unsigned. What would grow beyond ends the
+ * call as if its fuel were used up: before the pages are there. -1, which it begins with: as many as the maximum allows.
+ */
+export const PAGES_EXPORT = 'spqr:pages'
+
+/** In the order of their indices, behind those of the module. */
+const OWN_GLOBALS = [
+  { name: FUEL_EXPORT, initial: 0 },
+  { name: DEPTH_EXPORT, initial: 0 },
+  { name: GROW_FAILED_EXPORT, initial: 0 },
+  { name: PAGES_EXPORT, initial: -1 },
+]
 
 /** A mutable global of the module itself: with the memory, all of its state. */
 export interface StateGlobal {
@@ -79,6 +92,7 @@ export function writeModule(
     fuel: shape.globals.length,
     depth: shape.globals.length + 1,
     growFailed: shape.globals.length + 2,
+    pages: shape.globals.length + 3,
   }
   const wrappers = wrapperTypes(shape, scans, charges)
   extended(SECTION_TYPE, wrappers.added.length, () => {
@@ -104,16 +118,17 @@ export function writeModule(
     content.u8(1)
     bounded(content, memory.initial, options.memoryPagesMax)
   })
-  extended(SECTION_GLOBAL, 3, () => {
-    for (let i = 0; i < 3; i++) for (const byte of [TYPE_I32, 1, OP_I32_CONST, 0, OP_END]) content.u8(byte)
+  extended(SECTION_GLOBAL, OWN_GLOBALS.length, () => {
+    for (const { initial } of OWN_GLOBALS) {
+      content.u8(TYPE_I32)
+      content.u8(1)
+      content.u8(OP_I32_CONST)
+      content.s32(initial)
+      content.u8(OP_END)
+    }
   })
-  extended(SECTION_EXPORT, 3 + options.addedExports.length, () => {
-    const added = [
-      { name: FUEL_EXPORT, global: own.fuel },
-      { name: DEPTH_EXPORT, global: own.depth },
-      { name: GROW_FAILED_EXPORT, global: own.growFailed },
-      ...options.addedExports,
-    ]
+  extended(SECTION_EXPORT, OWN_GLOBALS.length + options.addedExports.length, () => {
+    const added = [...OWN_GLOBALS.map(({ name }, i) => ({ name, global: own.fuel + i })), ...options.addedExports]
     for (const { name, global } of added) {
       content.name(name)
       content.u8(3)

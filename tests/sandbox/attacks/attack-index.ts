@@ -102,6 +102,7 @@ export const ATTACKS: readonly AttackRow[] = [
       'tests/sandbox/attacks/attacks.test.ts': ['memory without end', 'memory by four billion pages'],
       'tests/sandbox/attacks/guests.test.ts': [
         'memory that grows with every record until its bound',
+        'memory that grows much in one call does so away from the worker, and a little right here',
         'memory that grows in the middle of a handing over, and again after it',
       ],
     },
@@ -112,6 +113,7 @@ export const ATTACKS: readonly AttackRow[] = [
     tests: {
       'tests/sandbox/attacks/guests.test.ts': [
         'output without end for a port that nobody listens to',
+        'output that is much for one call is made away from the worker, and is the same',
         'output at the start, from settings and from making regions leads nowhere',
       ],
       'tests/host/compute/instance.test.ts': [

@@ -42,12 +42,12 @@ const ABORT = { name: 'abort', params: [I32, I32, I32, I32] }
 const FLUSH_NOW = { name: 'flush_now' }
 
 /** A pipeline around a module whose `process` has this code. */
-async function attacked(code: number[], spec: ModuleSpec = {}): Promise<ComputeDriver> {
+async function attacked(code: number[], spec: ModuleSpec = {}, fuelPerRecord = 50_000_000): Promise<ComputeDriver> {
   const functions = [...(spec.functions ?? []), allocate]
   const module = await loaded(withProcess([...code, ...op.get(0)], { ...spec, functions }), { memoryMiB: 16 })
   const thread = new TrialThread()
   threads.push(thread)
-  const limits = { fuelPerRecord: 50_000_000 }
+  const limits = { fuelPerRecord }
   const graph = graphOf(['in'], [operator('op', module.digest, [edge('in')], { ports: 2, limits })], {
     out: [edge('op')],
   })
@@ -138,6 +138,46 @@ guests('memory that grows in the middle of a handing over, and again after it', 
   const driver = await attacked([...grow, ...hand, ...grow, ...hand, ...grow], { imports: [HAND_OVER] })
   driver.feed('in', ['a'])
   assert.is(driver.records('out').length, 2)
+  assert.equal(driver.letters(), [])
+})
+
+guests('memory that grows much in one call does so away from the worker, and a little right here', async () => {
+  const growing = (pages: number): number[] => [...op.i32(pages), ...op.grow, 0x1a]
+  const grown = (driver: ComputeDriver): number => driver.node('op').instance.memoryBytes >> 16
+  for (const { pages, fuel, isElsewhere } of [
+    { pages: 32, fuel: 50_000_000, isElsewhere: false },
+    { pages: 33, fuel: 50_000_000, isElsewhere: true },
+    // Whose whole budget is a slice is not sent anywhere.
+    { pages: 33, fuel: 5_000_000, isElsewhere: false },
+  ]) {
+    const driver = await attacked(growing(pages), {}, fuel)
+    const before = grown(driver)
+    driver.feed('in', ['a'])
+    assert.is(grown(driver), isElsewhere ? before : before + pages)
+    await until(() => {
+      driver.trials.take()
+      return grown(driver.settle()) === before + pages
+    }, 'the memory did not grow')
+    assert.is(driver.fuelTaken > 0, isElsewhere)
+    assert.equal(driver.letters(), [])
+  }
+})
+
+guests('output that is much for one call is made away from the worker, and is the same', async () => {
+  // Sixty records of 40,048 bytes: above 2 MiB, and far from a slice of fuel.
+  const [count, bytes] = [60, 40_048]
+  const frame = [...poke(OUT, bytes), ...poke(OUT + 4, 1), ...poke(OUT + 44, bytes - 48)]
+  const hand = [...frame, ...poke(OUTPUT_AT, OUT), ...poke(OUTPUT_BYTES, bytes), ...op.call(0)]
+  const code = Array.from({ length: count }, () => hand).flat()
+  const driver = await attacked(code, { imports: [HAND_OVER] })
+  driver.feed('in', ['a'])
+  assert.is(driver.shown('out').length, 0)
+  await until(() => {
+    driver.trials.take()
+    return driver.settle().shown('out').length >= count
+  }, 'the output did not come')
+  assert.is(driver.shown('out').length, count)
+  assert.ok(driver.fuelTaken > 0)
   assert.equal(driver.letters(), [])
 })
 
