@@ -19,9 +19,9 @@ function fresh(timeLimitMs?: number): Admissions {
   return one
 }
 
-/** Three megabytes of loops: most of a second of work. */
+/** A megabyte of loops: the most that is admitted, and a third of a second of work. */
 function loops(): Uint8Array {
-  const body = Array.from({ length: 60_000 }, () => op.loop()).flat()
+  const body = Array.from({ length: 20_000 }, () => op.loop()).flat()
   return operatorModule({ functions: Array.from({ length: 16 }, () => ({ code: body })) })
 }
 
