@@ -22,13 +22,13 @@ const FOLD_WEIGHT_MAX = 100
  * 9 % at a third less fuel. Where fuel is not held in a local a charge costs more.
  */
 const ARM_WEIGHT_MIN = 64
-const ARM_WEIGHT_MIN_UNHELD = 128
+const ARM_WEIGHT_MIN_UNHELD = 256
 
 /**
  * A function whose work is bounded by this leaves the look at its fuel to others. A body of 256 KiB calls such functions
- * 131,000 times at most: all it can do between two looks stays far above -2^31, where fuel would become positive again.
+ * 131,000 times at most: all it can do between two looks, 262 M, stays far above -2^31, where fuel would become positive again.
  */
-const UNSEEN_WEIGHT_MAX = 256
+const UNSEEN_WEIGHT_MAX = 2_000
 /**
  * A function that may do more than this behind its last look also looks when it ends. Of the others 4,096 at most are on the
  * stack, each with a rest to do when fuel is used up: a recursion whose work stands behind the call.
