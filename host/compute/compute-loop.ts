@@ -13,9 +13,10 @@ import type { LoadedModule } from './instance.ts'
 import type { BridgeToCompute, ComputeToBridge, FromCompute, ToCompute, TraceInfo } from './messages.ts'
 import { limitsOf } from './operator-node.ts'
 import { RingOutput } from './output.ts'
-import { LongStart, Pipeline, type PipelineContext, refusal } from './pipeline.ts'
+import { Pipeline, type PipelineContext } from './pipeline.ts'
 import { Sink } from './sink.ts'
 import { makeSpare } from './spare-instances.ts'
+import { LongStart, settingsRefused } from './start-faults.ts'
 import type { Status } from './status.ts'
 import { Timers } from './timers.ts'
 import type { Started, Verdict } from './trial.ts'
@@ -254,7 +255,7 @@ export class ComputeLoop {
     const judged = ({ fault, state, change, fuelUsed }: Verdict): void => {
       this.setup.quota.tookFuel(tenantIndex, fuelUsed)
       if (fault || !state) {
-        this.refuse(message.request, fault ? refusal(spec, fault) : new Error('a start left no state'))
+        this.refuse(message.request, fault ? settingsRefused(spec, fault) : new Error('a start left no state'))
         return
       }
       ready.set(spec.component, { state, change })

@@ -3,7 +3,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { limitsOf } from '../../../host/compute/operator-node.ts'
-import { LongStart } from '../../../host/compute/pipeline.ts'
+import { LongStart } from '../../../host/compute/start-faults.ts'
 import type { Verdict } from '../../../host/compute/trial.ts'
 import { until } from '../../support/bridge-driver.ts'
 import { seeded } from '../../support/client.ts'
