@@ -2,7 +2,7 @@
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { limitsOf } from '../../../host/compute/operator-node.ts'
+import { limitsOf } from '../../../host/compute/limits.ts'
 import { LongStart } from '../../../host/compute/start-faults.ts'
 import type { Verdict } from '../../../host/compute/trial.ts'
 import { until } from '../../support/bridge-driver.ts'

@@ -1,0 +1,51 @@
+// How much one call of an operator may use: its whole budget, as its pipeline was given it, and the slice of it that a call
+// has on a compute worker, where others wait for their turn. A call that does not come back within its slice is undone, and
+// made again elsewhere with its whole budget: only that decides what a record may cost.
+// Runs on: compute.
+
+import type { InstanceLimits } from './instance.ts'
+import type { OperatorSpec } from './messages.ts'
+
+/** Bytes of one batch; a record may be larger. */
+export const BATCH_BYTES = 64 << 10
+/** One slice, half a millisecond of optimised guest code, of what was never run before 2 to 5: longer no call holds up the others. */
+export const SLICE_FUEL = 8_000_000
+/** Of a flush, which goes over the whole state: sending that elsewhere and back is not done for less. */
+export const FLUSH_SLICE_FUEL = 20_000_000
+/** Within a slice it may hand over so much. */
+export const SLICE_OUTPUT_BYTES = 2 << 20
+/** And grow by so much: memory that grew is made, zeroed and given back page by page, which no fuel counts. */
+const SLICE_GROWTH_PAGES = 32
+/** The counter of fuel has 32 bits. */
+const FUEL_MAX = 0x7fffffff
+/** What goes over the whole state may take longer, by this factor. */
+const FLUSH_FACTOR = 10
+
+/** Whole budgets. */
+export function limitsOf({ limits }: OperatorSpec): InstanceLimits {
+  const fuelPerFlush = Math.min(FUEL_MAX, limits.fuelPerRecord * FLUSH_FACTOR)
+  return {
+    fuelPerCall: SLICE_FUEL,
+    fuelPerRecord: Math.min(FUEL_MAX, limits.fuelPerRecord),
+    fuelPerFlush,
+    fuelPerSetup: fuelPerFlush,
+    outputBytesPerRecord: limits.outputBytesPerRecord,
+    memoryBytes: limits.memoryBytes,
+  }
+}
+
+/** Slices of them. */
+export function slicesOf(limits: InstanceLimits): InstanceLimits {
+  const { fuelPerRecord, fuelPerFlush } = limits
+  return {
+    ...limits,
+    fuelPerRecord: Math.min(SLICE_FUEL, fuelPerRecord),
+    fuelPerFlush: Math.min(FLUSH_SLICE_FUEL, fuelPerFlush),
+    ...(isSliced(limits) ? { growthPages: SLICE_GROWTH_PAGES } : {}),
+  }
+}
+
+/** Who has no more than a slice anyway has all of it there. */
+export function isSliced({ fuelPerRecord }: InstanceLimits): boolean {
+  return fuelPerRecord > SLICE_FUEL
+}
