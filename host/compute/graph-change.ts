@@ -4,7 +4,7 @@
 // Runs on: compute.
 
 import { SpqrError } from '../../schemas/errors.ts'
-import type { ChangeResult, GraphSpec, Image, OperatorSpec } from './messages.ts'
+import type { ChangeResult, GraphSpec, Image } from './messages.ts'
 import type { OperatorNode } from './operator-node.ts'
 import type { RunningGraph } from './running-graph.ts'
 import type { Sink } from './sink.ts'
@@ -42,7 +42,7 @@ export function changeGraph(running: RunningGraph, graph: GraphSpec, keepState: 
     nodes.delete(spec.component)
   }
   for (const [component, node] of prepared) nodes.set(component, node)
-  for (const spec of graph.operators) nodes.get(spec.component)!.retimeIfChanged(spec)
+  for (const spec of graph.operators) nodes.get(spec.component)!.accept(spec)
   running.keepSplits(graph)
   return changes
 }
@@ -90,12 +90,9 @@ function configure(
   keepState: boolean,
 ): ChangeResult[] {
   const changes: ChangeResult[] = []
-  const done: { node: OperatorNode; image: Image; spec: OperatorSpec }[] = []
+  const done: { node: OperatorNode; image: Image }[] = []
   const takeBack = (): void => {
-    for (const { node, image, spec } of done) {
-      node.instance.restore(image.memory, image.globals)
-      node.spec = spec
-    }
+    for (const { node, image } of done) node.instance.restore(image.memory, image.globals)
   }
   // One that refuses is what it was by itself: only others that were before it are taken back.
   const configured = graph.operators.filter(
@@ -110,11 +107,8 @@ function configure(
       continue
     }
     const node = nodes.get(spec.component)!
-    if (node.spec.settings === spec.settings) {
-      node.spec = { ...spec, emitWhen: node.spec.emitWhen }
-      continue
-    }
-    const before = mayBeTakenBack ? { node, image: node.image(), spec: node.spec } : null
+    if (node.spec.settings === spec.settings) continue
+    const before = mayBeTakenBack ? { node, image: node.image() } : null
     const stateReset = node.configure(spec)
     if (stateReset === null) {
       const fault = node.instance.fault!
@@ -126,7 +120,6 @@ function configure(
       takeBack()
       throw resetRefused(spec.component)
     }
-    node.spec = { ...spec, emitWhen: node.spec.emitWhen }
     changes.push({ component: spec.component, sequence: node.sequence + 1, stateReset })
   }
   return changes

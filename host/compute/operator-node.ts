@@ -154,8 +154,8 @@ export class OperatorNode {
     this.instance.connect(portsLow, portsHigh)
   }
 
-  /** Goes by another emitWhen from now on. */
-  retimeIfChanged(spec: OperatorSpec): void {
+  /** The change holds: it goes by this `emitWhen`, `onError` and `limits.outputBytesPerRecord` from now on. */
+  accept(spec: OperatorSpec): void {
     this.spec = spec
     if (this.schedule.change(spec.emitWhen) && !this.ended) this.schedule.arm()
   }

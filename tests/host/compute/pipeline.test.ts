@@ -2,6 +2,7 @@
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { OperatorSpec } from '../../../host/compute/messages.ts'
 import { ComputeDriver, edge, graphOf, operator } from '../../support/compute-driver.ts'
 import { probe } from '../../support/probe-operator.ts'
 
@@ -434,6 +435,23 @@ changes('that an operator refuses leaves everything as it was, others that had a
   assert.throws(() => driver.pipeline.change(made('x', 'refuse'), false), /refused/)
   driver.feed('in', ['b'])
   assert.equal(driver.shown('out'), ['21a#1#1', '21b#2#2'])
+})
+
+changes('that one operator refuses changes nothing of another whose settings stay', () => {
+  const made = (two: string, onError: OperatorSpec['onError']) =>
+    graphOf(
+      ['in'],
+      [
+        operator('one', digest, [edge('in')], { onError }),
+        operator('two', digest, [edge('one')], { settings: `{"prefix":"${two}"}` }),
+      ],
+      { out: [edge('two')] },
+    )
+  const driver = new ComputeDriver(made('2', { do: 'dead-letter', stopAbove: 1 }), [module])
+  assert.throws(() => driver.pipeline.change(made('refuse', { do: 'stop', stopAbove: 1 }), false), /refused/)
+  driver.feed('in', ['reject', 'b'])
+  assert.is(driver.letters().length, 1)
+  assert.equal(driver.shown('out'), ['2b#1#1'])
 })
 
 changes('that would reset the state is refused where it is to be kept', () => {
