@@ -27,6 +27,8 @@ export class SlotCheckpoints {
   private readonly parts: SlotParts
   private readonly standing: Standing = { endedImages: new Map(), emitterPositions: new Map() }
   private readonly endsLeft = new Set<string>()
+  /** Emitters without a pump that have seen the end. */
+  private readonly endedSinks = new Set<string>()
   private readonly awaitingEnd: { done: () => void; failed: (error: SpqrError) => void }[] = []
   private epoch = 0
   private inWork: Epoch | null = null
@@ -62,6 +64,10 @@ export class SlotCheckpoints {
     for (const component of this.standing.endedImages.keys()) {
       if (!this.parts.spec.operators.includes(component)) this.standing.endedImages.delete(component)
     }
+    for (const component of this.endedSinks) {
+      const stays = this.parts.spec.emitters.some((e) => e.component === component && e.channel < 0)
+      if (!stays) this.endedSinks.delete(component)
+    }
     this.expectEnds()
   }
 
@@ -78,7 +84,8 @@ export class SlotCheckpoints {
 
   private get emittersLeft(): string[] {
     const { spec, emitters } = this.parts
-    return spec.emitters.map((e) => e.component).filter((component) => !emitters.get(component)?.ended)
+    const hasEnded = (component: string): boolean => emitters.get(component)?.ended ?? this.endedSinks.has(component)
+    return spec.emitters.map((e) => e.component).filter((component) => !hasEnded(component))
   }
 
   /** An emitter was taken out: what it answered is in no later checkpoint. */
@@ -206,7 +213,10 @@ export class SlotCheckpoints {
 
   /** A component without a ring has seen the barrier or the end. */
   sunk(component: string, epoch: number, end: boolean): void {
-    if (component !== LETTERS) this.emitterPassed(component, epoch, end)
+    if (component !== LETTERS) {
+      if (end) this.endedSinks.add(component)
+      this.emitterPassed(component, epoch, end)
+    }
     // Dead letters of sources and emitters went straight to their emitter: it flushes with the rest.
     else if (end || !this.holdsLettersAt(epoch)) this.parts.emitters.get(LETTERS)!.flush(epoch, end)
   }
