@@ -7,7 +7,6 @@ import { SpqrError } from '../../schemas/errors.ts'
 import type { ChangeResult, GraphSpec, Image } from './messages.ts'
 import type { OperatorNode } from './operator-node.ts'
 import type { RunningGraph } from './running-graph.ts'
-import type { Sink } from './sink.ts'
 import { resetRefused, settingsRefused } from './start-faults.ts'
 
 /**
@@ -49,7 +48,7 @@ export function changeGraph(running: RunningGraph, graph: GraphSpec, keepState: 
 
 /** @throws SpqrError INVALID_STATE where what has ended, and has said so to all behind it, would get records again */
 function refuseRevival(running: RunningGraph, graph: GraphSpec): void {
-  const { nodes, sinks, sources } = running
+  const { nodes, sinks, sources, splits } = running
   const hasEnded = (from: string): boolean => {
     const source = graph.sources.find((s) => s.component === from)
     if (source && sources.get(from)?.channelNumber !== source.channel) return false
@@ -57,13 +56,14 @@ function refuseRevival(running: RunningGraph, graph: GraphSpec): void {
   }
   // Another kind of emitter under the same id begins anew.
   const stays = graph.emitters.filter(({ component, channel }) => sinks.get(component)?.spec.channel === channel)
-  for (const spec of [...graph.operators, ...stays]) {
-    const present: OperatorNode | Sink | undefined = nodes.get(spec.component) ?? sinks.get(spec.component)
+  for (const spec of [...graph.operators, ...graph.splits, ...stays]) {
+    const { component } = spec
+    const present = nodes.get(component) ?? splits.get(component)?.splitter ?? sinks.get(component)
     if (!present?.inputs.ended) continue
     const edge = spec.edges.find(({ from }) => !hasEnded(from))
     if (!edge) continue
-    const why = 'it has ended with its sources; give it another id, or restart the pipeline'
-    throw new SpqrError('INVALID_STATE', `Cannot give "${spec.component}" records of "${edge.from}": ${why}`)
+    const why = 'it has ended with its sources; give it another id, or stop the pipeline, change it, and resume it'
+    throw new SpqrError('INVALID_STATE', `Cannot give "${component}" records of "${edge.from}": ${why}`)
   }
 }
 

@@ -6,6 +6,7 @@ import type { Plan } from '../../schemas/plan.ts'
 import type { CheckpointMeta, RestoreFrom } from '../bridges/runtime/messages.ts'
 import type { ChangeResult, FromCompute, GraphSpec, Image } from '../compute/messages.ts'
 import type { Checkpoint, CheckpointSummary, SlotId, Transport } from '../transport/transport.ts'
+import { asReachedNow } from './revived.ts'
 import { imagesOf } from './split-state.ts'
 import type { Wired, Wiring } from './wiring.ts'
 import type { Workers } from './workers.ts'
@@ -128,7 +129,7 @@ export class PipelineControl {
     keep?: () => Promise<unknown>,
   ): Promise<void> {
     const started = performance.now()
-    const images = from ? imagesOf(from) : []
+    const images = from && meta ? asReachedNow(imagesOf(from), meta, this.plan) : []
     const restore: RestoreFrom | null = from && meta ? { epoch: from.epoch, meta, ended: endedOf(images, wired) } : null
     const { workers } = this.owner
     workers.isolated.use(this.compute, this.key)

@@ -15,6 +15,8 @@ ends.after(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
+const COUNTED = { fields: [{ as: 'n', fn: 'count' }] }
+
 /** @returns whether it was stored, instead of waiting for somebody for ever */
 async function savepoint(id: string, name: string): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined
@@ -97,6 +99,59 @@ ends('one before the other: an emitter that has no ring is waited for by no late
     // What has ended stays ended where other components change, and the pipeline still comes to its end.
     await client.ok('PUT', `/v1/pipelines/${id}`, document('more'))
     assert.ok(await savepoint(id, 'd'), `${id}: the savepoint behind the change`)
+    await client.ok('DELETE', `/v1/pipelines/${id}?drain=true`)
+  }
+})
+
+ends('can be put behind by others while the pipeline is stopped: what had ended goes on with its state', async () => {
+  const path = join(folder, 'three.ndjson')
+  writeFileSync(path, '{"n":0}\n{"n":1}\n{"n":2}\n')
+  for (const parallelism of [1, 2]) {
+    const id = `revived-${parallelism}`
+    const [input, output] = [`${id}-from`, `${id}-to`]
+    await client.topics(input, output, `${id}-end`)
+    const split = parallelism > 1 ? { parallelism, partitionBy: 'same' } : {}
+    const document = (from: string): unknown => ({
+      id,
+      checkpointEveryMs: 20,
+      components: [
+        { id: 'short', source: 'file', settings: { path } },
+        { id: 'in', source: 'topic', settings: { topic: input, from: 'earliest' } },
+        { id: 'c', operator: 'counting@1', from, ...split },
+        { id: 'behind', operator: 'json-filter', from: 'c', settings: { where: [] } },
+        { id: 'out', emitter: 'topic', from: 'behind', settings: { topic: output } },
+        { id: 'counted', emitter: 'discard', from: 'in' },
+        // Emits once its source has ended.
+        { id: 'end', operator: 'json-aggregate', from: 'short', settings: COUNTED, emitWhen: { everyMs: 3_600_000 } },
+        { id: 'told', emitter: 'topic', from: 'end', settings: { topic: `${id}-end` } },
+      ],
+    })
+    await client.ok('POST', '/v1/pipelines', document('short'))
+    await client.recordsOnce(output, 3)
+    await client.recordsOnce(`${id}-end`, 1)
+    assert.ok(await savepoint(id, 'a'))
+    const live = await client.ask('PUT', `/v1/pipelines/${id}`, document('in'))
+    assert.equal([live.status, live.body.code], [409, 'INVALID_STATE'])
+    assert.match(live.body.detail, /stop the pipeline, change it, and resume it/)
+
+    await client.ok('POST', `/v1/pipelines/${id}/stop`)
+    await client.ok('PUT', `/v1/pipelines/${id}`, document('in'))
+    await client.ok('POST', `/v1/pipelines/${id}/resume`)
+    // More than the ring of the source holds: whoever did not read would hold up all.
+    await client.feed(input, 3, 20_000, (n) => ({ n, pad: 'x'.repeat(200) }))
+    const counts = (await client.recordsOnce(output, 20_003)).map(({ value }) => value.count)
+    assert.equal(
+      counts,
+      [...Array(20_003).keys()].map((n) => n + 1),
+      id,
+    )
+
+    // What nothing reaches any more stays ended.
+    assert.ok(await savepoint(id, 'c'))
+    await client.ok('POST', `/v1/pipelines/${id}/stop`)
+    await client.ok('PUT', `/v1/pipelines/${id}`, document('short'))
+    await client.ok('POST', `/v1/pipelines/${id}/resume`)
+    assert.ok(await savepoint(id, 'd'))
     await client.ok('DELETE', `/v1/pipelines/${id}?drain=true`)
   }
 })
