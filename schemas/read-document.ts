@@ -7,6 +7,8 @@ import { lineOf, type Place, readJson } from './json-text.ts'
 import { limited } from './problems.ts'
 import { readYaml } from './yaml-text.ts'
 
+const UTF8 = new TextDecoder('utf-8', { fatal: true })
+
 export type DocumentFormat = 'json' | 'yaml'
 
 /** Finds the line and column of a pointer: of the value there, or of the field's name; else of the nearest place above. */
@@ -56,7 +58,7 @@ export function readDocument(text: string | Uint8Array, contentType: string): Re
 function decode(text: string | Uint8Array): string | undefined {
   if (typeof text === 'string') return text.startsWith('\ufeff') ? text.slice(1) : text
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(text)
+    return UTF8.decode(text)
   } catch {
     return undefined
   }

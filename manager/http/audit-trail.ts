@@ -17,7 +17,8 @@ export function auditTrail(audit: Audit): MiddlewareHandler<Env> {
     // Hosts come and go by themselves; records are no changes, and there are many; a dry run changes nothing.
     if (need.kind === 'host') return
     if ((need.kind === 'scope' && need.scope === 'ingest') || c.req.query('dryRun') === 'true') return
-    const made = c.res.headers.get('location')
+    // A change of what is there makes nothing; to be asked, plain headers would have to become an object.
+    const made = method === 'PATCH' ? null : c.res.headers.get('location')
     audit.add({
       at: Date.now(),
       tenant: /^\/v1\/tenants\/([^/]+)/.exec(made ?? path)?.[1] ?? c.get('tenant'),

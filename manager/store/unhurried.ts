@@ -6,10 +6,11 @@ import type Database from 'libsql'
 
 /** Not within a transaction. */
 export function unhurried(db: Database.Database, write: () => void): void {
-  db.pragma('synchronous = NORMAL')
+  // Not `pragma`, which prepares a statement and asks it for rows.
+  db.exec('PRAGMA synchronous = NORMAL')
   try {
     write()
   } finally {
-    db.pragma('synchronous = FULL')
+    db.exec('PRAGMA synchronous = FULL')
   }
 }
