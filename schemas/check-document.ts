@@ -8,7 +8,13 @@ import { checkComponent, type Draft, type ResolvedComponent } from './check-comp
 import { checkEdges } from './check-edges.ts'
 import { checkGroups } from './check-groups.ts'
 import { checkSplit } from './check-split.ts'
-import { DOCUMENT_LIMITS, documentSchema, type PipelineDocument } from './document.ts'
+import {
+  componentSchema,
+  DOCUMENT_LIMITS,
+  type DocumentComponent,
+  documentSchema,
+  type PipelineDocument,
+} from './document.ts'
 import type { Issue } from './errors.ts'
 import { Findings } from './findings.ts'
 import { issuesOf, limited, pointerSegments } from './problems.ts'
@@ -22,9 +28,25 @@ export interface CheckOptions {
   locate?: Locate
 }
 
+/** What was found out about each component of a document, so that it need not be found out again. */
+export interface Known {
+  readonly input: Record<string, unknown>
+  readonly catalog: Catalog
+  readonly document: PipelineDocument
+  readonly drafts: readonly Draft[]
+  /** Of each component by itself. */
+  readonly warnings: readonly (readonly Issue[])[]
+}
+
 /** `resolved[i]` belongs to `document.components[i]`. */
 export type CheckedDocument =
-  | { document: PipelineDocument; resolved: ResolvedComponent[]; warnings: Issue[]; issues?: undefined }
+  | {
+      document: PipelineDocument
+      resolved: ResolvedComponent[]
+      warnings: Issue[]
+      known: Known
+      issues?: undefined
+    }
   | { issues: Issue[] }
 
 /**
@@ -42,23 +64,67 @@ export function checkDocument(input: unknown, catalog: Catalog, options: CheckOp
   const raw = isObject(input) ? input : {}
   const delivery = parsed.typed ? parsed.output.delivery : undefined
   let drafts: Draft[] = []
+  let warnings: Issue[][] = []
   if (Array.isArray(raw.components) && raw.components.length <= DOCUMENT_LIMITS.components) {
     // What failed its form is looked at as far as it goes, so that one look finds all.
     const normal = (parsed.output as { components?: unknown[] }).components ?? []
-    drafts = raw.components.map((component, index) =>
-      checkComponent(index, component, normal[index], delivery, catalog, found),
-    )
-    checkEdges(drafts, found)
-    if (parsed.typed) checkSplit(parsed.output, drafts, found)
-    checkGroups(drafts, found)
+    const looked = raw.components.map((component, index) => {
+      const own = new Findings()
+      const draft = checkComponent(index, component, normal[index], delivery, catalog, own)
+      found.add(own)
+      return { draft, warnings: own.warnings }
+    })
+    drafts = looked.map(({ draft }) => draft)
+    warnings = looked.map((look) => look.warnings)
+    checkTogether(drafts, parsed.typed ? parsed.output : undefined, found)
   }
-  if (parsed.typed && parsed.output.strict) found.issues.push(...found.warnings)
   if (!parsed.success || found.issues.length > 0) return { issues: located(found.issues, input, options.locate) }
-  return {
-    document: parsed.output,
-    resolved: drafts.map((draft) => draft.resolved!),
-    warnings: located(found.warnings, input, options.locate),
-  }
+  const known: Known = { input: raw, catalog, document: parsed.output, drafts, warnings }
+  return checkedAs(known, located(found.warnings, input, options.locate))
+}
+
+/**
+ * Checks a document that differs from a checked one in one component: finds what `checkDocument` would, and looks at that
+ * component and at how all hang together.
+ * @param known of the checked one
+ * @param index which one is another
+ * @param component it, as a value as JSON has them
+ * @param catalog the operators that exist now
+ */
+export function checkChanged(known: Known, index: number, component: unknown, catalog: Catalog): CheckedDocument {
+  const rawBefore = known.input.components as unknown[]
+  const input = { ...known.input, components: rawBefore.with(index, component) }
+  // What the others mean may be something else now.
+  if (catalog !== known.catalog) return checkDocument(input, catalog)
+  const deep = tooDeep({ components: [component] })
+  if (deep) return { issues: [deep] }
+  const parsed = v.safeParse(componentSchema, component)
+  const own = new Findings()
+  if (parsed.issues) own.issues.push(...issuesOf(parsed.issues, `/components/${index}`))
+  const draft = checkComponent(index, component, parsed.output, known.document.delivery, catalog, own)
+  const warnings = known.warnings.with(index, own.warnings)
+  const drafts = known.drafts.with(index, draft)
+  const components = known.document.components.with(index, parsed.output as DocumentComponent)
+  const document = { ...known.document, components }
+  const found = new Findings()
+  found.issues.push(...own.issues)
+  for (const some of warnings) found.warnings.push(...some)
+  checkTogether(drafts, parsed.typed ? document : undefined, found)
+  if (!parsed.success || found.issues.length > 0) return { issues: located(found.issues, input, undefined) }
+  return checkedAs({ input, catalog, document, drafts, warnings }, located(found.warnings, input, undefined))
+}
+
+/** What concerns more than one component. @param document undefined where its form is wrong */
+function checkTogether(drafts: readonly Draft[], document: PipelineDocument | undefined, found: Findings): void {
+  checkEdges(drafts, found)
+  if (document) checkSplit(document, drafts, found)
+  checkGroups(drafts, found)
+  if (document?.strict) found.issues.push(...found.warnings)
+}
+
+function checkedAs(known: Known, warnings: Issue[]): CheckedDocument {
+  const { document, drafts } = known
+  return { document, resolved: drafts.map((draft) => draft.resolved!), warnings, known }
 }
 
 /** Values made by a program may be deeper than what a text may be; everything after this may recurse. */

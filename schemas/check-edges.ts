@@ -4,7 +4,7 @@ import { type Draft, edgePointer } from './check-component.ts'
 import type { Findings } from './findings.ts'
 import { didYouMean } from './nearest-name.ts'
 
-export function checkEdges(drafts: Draft[], found: Findings): void {
+export function checkEdges(drafts: readonly Draft[], found: Findings): void {
   const byId = new Map<string, Draft>()
   for (const draft of drafts) {
     if (draft.id === undefined) continue
@@ -60,7 +60,7 @@ function checkInputs(draft: Draft, byId: Map<string, Draft>, read: Set<Draft>, f
 }
 
 /** Each cycle is told once, at the `from` that closes it. */
-function checkCycles(drafts: Draft[], byId: Map<string, Draft>, found: Findings): void {
+function checkCycles(drafts: readonly Draft[], byId: Map<string, Draft>, found: Findings): void {
   const done = new Set<Draft>()
   for (const start of drafts) {
     if (done.has(start)) continue

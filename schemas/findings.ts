@@ -13,4 +13,9 @@ export class Findings {
   warn(pointer: string, message: string): void {
     this.warnings.push({ pointer, message })
   }
+
+  add({ issues, warnings }: Findings): void {
+    this.issues.push(...issues)
+    this.warnings.push(...warnings)
+  }
 }

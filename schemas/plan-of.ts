@@ -33,6 +33,18 @@ export function planOf(
   }
 }
 
+/** The plan after one component was given other settings or another operator; the others are the same objects as before. */
+export function planChanged(
+  before: Plan,
+  index: number,
+  document: PipelineDocument,
+  resolved: readonly ResolvedComponent[],
+  revision: number,
+): Plan {
+  const component = planComponent(document.components[index]!, resolved[index]!, document)
+  return { ...before, revision, components: before.components.with(index, component) }
+}
+
 function planComponent(
   component: DocumentComponent,
   resolved: ResolvedComponent,

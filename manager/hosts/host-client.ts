@@ -68,6 +68,8 @@ export type PutPlan = (plan: Plan, options: PutOptions) => Promise<Placed>
 export class HostClient {
   readonly id: string
   readonly url: string
+  /** In this process: what is asked of it is on its way to the workers when the call returns. */
+  readonly isHere: boolean
   /** Not heard for seconds: nothing is asked of it. */
   isAway = false
   /** A call got no answer: what was asked may hold there or not, until both have been compared. */
@@ -87,6 +89,7 @@ export class HostClient {
     this.url = url.replace(/\/$/, '')
     this.#fetch = fetch
     this.#modules = modules
+    this.isHere = put !== undefined
     this.#put = put ?? ((plan, options) => this.#send(plan, options))
   }
 

@@ -11,6 +11,7 @@ import { Operators } from '../operators/operators.ts'
 import { OperatorRegistry } from '../operators/registry.ts'
 import { readShipped } from '../operators/shipped.ts'
 import { evacuate } from '../pipelines/evacuate.ts'
+import { KnownDocuments } from '../pipelines/known-documents.ts'
 import { moduleUser } from '../pipelines/module-uses.ts'
 import type { PipelineContext } from '../pipelines/pipeline-context.ts'
 import { PipelineIndex } from '../pipelines/pipeline-index.ts'
@@ -82,6 +83,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     hosts,
     catalogs: new Catalogs(registry),
     index,
+    documents: new KnownDocuments(),
     tenants,
     quotas,
     serial: new Serial(),

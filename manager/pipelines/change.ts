@@ -4,11 +4,12 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type Issue, SpqrError } from '../../schemas/errors.ts'
 import { mergePatch } from '../../schemas/merge-patch.ts'
-import type { Plan } from '../../schemas/plan.ts'
+import type { Plan, PlanComponent } from '../../schemas/plan.ts'
 import type { Locate } from '../../schemas/read-document.ts'
 import type { ComponentChange, Placed } from '../hosts/host-client.ts'
-import type { PipelineRow } from '../store/pipelines-table.ts'
-import { type Draft, draftOf, invalid } from './draft.ts'
+import type { Revision } from '../store/pipelines-table.ts'
+import { type Draft, draftOf, draftOfChanged, invalid } from './draft.ts'
+import type { GivenDocument, KnownDocument } from './known-documents.ts'
 import { moduleUses } from './module-uses.ts'
 import { requireTopics } from './named-topics.ts'
 import { entryOf, type PipelineContext, rowOf } from './pipeline-context.ts'
@@ -45,8 +46,9 @@ export function replaceDocument(
   const validatedAt = performance.now()
   return context.serial.run(keyOf(tenant, id), async () => {
     await requireTopics(context, draft, options.locate)
-    const row = rowOf(context, tenant, id)
-    return { ...(await apply(context, row, draft, { keepState: options.keepState })), validatedAt }
+    const entry = entryOf(context, tenant, id)
+    const before = presentOf(context, entry).plan
+    return { ...(await apply(context, entry, before, draft, { keepState: options.keepState })), validatedAt }
   })
 }
 
@@ -64,91 +66,102 @@ export function patchComponent(
 ): Promise<Changed & { change: ComponentChange | undefined }> {
   return context.serial.run(keyOf(tenant, id), async () => {
     const entry = entryOf(context, tenant, id)
-    const row = rowOf(context, tenant, id)
-    const given = JSON.parse(row.document) as { components: Record<string, unknown>[] }
-    const at = patchInto(given.components, component, patch)
+    const present = presentOf(context, entry)
+    const at = indexOf(present.given.components, component)
     if (at < 0) throw new SpqrError('NOT_FOUND', `The pipeline "${id}" has no component "${component.slice(0, 80)}".`)
-    const exact = pinned(given, row.plan, component, patch.operator !== undefined)
-    const draft = { ...rebased(at, () => draftOf(context, tenant, exact)), given: given as Record<string, unknown> }
+    const components = present.given.components.with(at, patched(present.given.components[at]!, patch))
+    const given = { ...present.given, components }
+    const operatorChanges = patch.operator === undefined ? undefined : at
+    const draft = rebased(at, () => {
+      const { known, plan } = present
+      if (!known) return draftOf(context, tenant, pinned(given, plan, operatorChanges))
+      const exact = at === operatorChanges ? components[at] : pinnedAs(components[at]!, plan.components[at])
+      return draftOfChanged(context, tenant, { known, plan }, at, exact)
+    })
     const validatedAt = performance.now()
     if (patch.settings) await rebasedAsync(at, () => requireTopics(context, draft))
     if (entry.failure) {
       throw new SpqrError('INVALID_STATE', `Cannot change "${id}": it is failed; replace its document and resume it.`)
     }
-    const applied = await apply(context, row, draft, { ...options, live: true })
+    const applied = await apply(context, entry, present.plan, { ...draft, given }, { ...options, live: true })
     const change = applied.placed.changes?.find((c) => c.component === draft.document.components[at]!.id)
     return { ...applied, validatedAt, change }
   })
 }
 
+/** The revision that holds, as it was left here or as it is kept. */
+function presentOf(context: PipelineContext, entry: PipelineEntry): KnownDocument {
+  const known = context.documents.of(entry)
+  if (known) return known
+  const { document, plan } = rowOf(context, entry.tenant, entry.id)
+  return { given: JSON.parse(document) as GivenDocument, plan: JSON.parse(plan) as Plan }
+}
+
 /** Changes the component of this id in the list. @returns its index, -1 where there is none */
 export function patchInto(components: Record<string, unknown>[], id: string, patch: ComponentPatch): number {
-  const wanted = id.trim().toLowerCase()
-  const at = components.findIndex((c) => String(c.id).trim().toLowerCase() === wanted)
-  if (at < 0) return at
-  const component = components[at]!
-  if (patch.settings) component.settings = mergePatch(component.settings ?? {}, patch.settings)
-  if (patch.operator !== undefined) component.operator = patch.operator
+  const at = indexOf(components, id)
+  if (at >= 0) components[at] = patched(components[at]!, patch)
   return at
 }
 
-/** The document with every operator named exactly as the plan has it, so that a change of one moves no other. */
-function pinned(
-  given: { components: Record<string, unknown>[] },
-  plan: string,
-  component: string,
-  operatorChanges: boolean,
-): Record<string, unknown> {
-  const { components } = JSON.parse(plan) as {
-    components: { kind: string; id: string; name: string; version: string }[]
-  }
-  const exact = new Map(components.filter((c) => c.kind === 'operator').map((c) => [c.id, `${c.name}@${c.version}`]))
-  if (operatorChanges) exact.delete(component.trim().toLowerCase())
-  return {
-    ...given,
-    components: given.components.map((c) => {
-      const operator = exact.get(String(c.id).trim().toLowerCase())
-      return operator === undefined ? c : { ...c, operator }
-    }),
-  }
+function indexOf(components: readonly Record<string, unknown>[], id: string): number {
+  const wanted = id.trim().toLowerCase()
+  return components.findIndex((c) => String(c.id).trim().toLowerCase() === wanted)
+}
+
+function patched(component: Record<string, unknown>, patch: ComponentPatch): Record<string, unknown> {
+  const next = { ...component }
+  if (patch.settings) next.settings = mergePatch(component.settings ?? {}, patch.settings)
+  if (patch.operator !== undefined) next.operator = patch.operator
+  return next
+}
+
+/**
+ * The document with every operator named exactly as the plan has it, so that a change of one moves no other.
+ * @param but the component whose operator is to be another
+ */
+function pinned(given: GivenDocument, { components }: Plan, but: number | undefined): Record<string, unknown> {
+  return { ...given, components: given.components.map((c, i) => (i === but ? c : pinnedAs(c, components[i]))) }
+}
+
+/** @param planned the same component in the plan, whose order is the document's */
+function pinnedAs(component: Record<string, unknown>, planned: PlanComponent | undefined): Record<string, unknown> {
+  return planned?.kind === 'operator' ? { ...component, operator: `${planned.name}@${planned.version}` } : component
 }
 
 async function apply(
   context: PipelineContext,
-  row: PipelineRow,
+  entry: PipelineEntry,
+  before: Plan,
   draft: Draft,
   options: { keepState: boolean; live?: boolean },
 ): Promise<{ entry: PipelineEntry; placed: Placed; warnings: Issue[] }> {
-  const { tenant, id } = row
-  const entry = entryOf(context, tenant, id)
-  const before = JSON.parse(row.plan) as { forkOf?: string }
-  const plan = draft.plan(row.revision + 1)
+  const plan = draft.plan(entry.revision + 1)
   if (before.forkOf !== undefined) plan.forkOf = before.forkOf
   const release = context.quotas.reserve(plan)
-  const modules = moduleUses(plan, row.modules)
-  const next: PipelineRow = {
-    ...row,
+  const next: Revision = {
     revision: plan.revision,
-    wanted: entry.wanted,
     document: JSON.stringify(draft.given),
     plan: JSON.stringify(plan),
-    modules,
+    modules: moduleUses(plan, entry.modules),
     changedAt: Date.now(),
-    before: undefined,
   }
   let placed: Placed = { state: 'stopped' }
   // A stopped pipeline gets the plan when it is resumed; so does one that no host could start.
-  if (entry.wanted === 'stopped' || entry.failure) context.store.pipelines.put(next)
+  if (entry.wanted === 'stopped' || entry.failure) context.store.pipelines.change(entry.tenant, entry.id, next, false)
   else {
     try {
-      placed = await changeOnHost(context, entry, plan, row, next, options)
+      placed = await changeOnHost(context, entry, before, plan, next, options)
     } catch (error) {
       release()
       throw error
     }
   }
-  Object.assign(entry, { revision: next.revision, modules, changedAt: next.changedAt })
-  return { entry, placed, warnings: draft.warnings }
+  const { revision, modules, changedAt } = next
+  Object.assign(entry, { revision, modules, changedAt })
+  const { given, known, warnings } = draft
+  context.documents.keep(entry, { given: given as GivenDocument, plan, known }, next.document.length + next.plan.length)
+  return { entry, placed, warnings }
 }
 
 /**
@@ -158,32 +171,32 @@ async function apply(
 async function changeOnHost(
   context: PipelineContext,
   entry: PipelineEntry,
+  before: Plan,
   plan: Plan,
-  row: PipelineRow,
-  next: PipelineRow,
+  next: Revision,
   options: { keepState: boolean; live?: boolean },
 ): Promise<Placed> {
   const { pipelines } = context.store
   const { tenant, id } = entry
+  const paused = entry.wanted === 'paused'
   const host = context.hosts.of(tenant, id)
   await host.ensure(plan.components)
-  const placing = host.put(plan, { ...options, paused: entry.wanted === 'paused' })
+  const placing = host.put(plan, { ...options, paused })
   if (options.keepState) {
     // After a crash in between it would start with this plan, and perhaps without its state.
     const placed = await placing
-    pipelines.put(next)
+    pipelines.change(tenant, id, next, false)
     return placed
   }
   // A refusal may come before anyone awaits it.
   placing.catch(() => undefined)
-  // One turn of the event loop: the call gets as far as the workers before the disk has this thread.
-  await nextTurn()
-  const { revision, document, plan: planBefore, modules, changedAt } = row
+  // One turn of the event loop: the call gets out before the disk has this thread.
+  if (!host.isHere) await nextTurn()
   try {
-    pipelines.put({ ...next, before: { revision, document, plan: planBefore, modules, changedAt } })
+    pipelines.change(tenant, id, next, true)
   } catch (error) {
     // Disk full, or worse: the host goes back to what is kept.
-    await placing.then(() => host.put(JSON.parse(row.plan) as Plan, { paused: entry.wanted === 'paused' }))
+    await placing.then(() => host.put(before, { paused }))
     throw error
   }
   try {
@@ -191,7 +204,7 @@ async function changeOnHost(
     pipelines.settle(tenant, id)
     return placed
   } catch (error) {
-    pipelines.put(row)
+    pipelines.goBack(tenant, id)
     throw error
   }
 }

@@ -1,12 +1,12 @@
 // A document on its way to be a pipeline: read, checked as a whole, its operators resolved.
 // Runs on: control.
 
-import { checkDocument } from '../../schemas/check-document.ts'
+import { type CheckedDocument, checkChanged, checkDocument, type Known } from '../../schemas/check-document.ts'
 import type { PipelineDocument } from '../../schemas/document.ts'
 import { type Issue, SpqrError } from '../../schemas/errors.ts'
 import { DEFAULT_TENANT } from '../../schemas/names.ts'
 import type { Plan } from '../../schemas/plan.ts'
-import { planOf } from '../../schemas/plan-of.ts'
+import { planChanged, planOf } from '../../schemas/plan-of.ts'
 import type { Locate } from '../../schemas/read-document.ts'
 import { secretProblems } from '../tenants/secret-uses.ts'
 import type { PipelineContext } from './pipeline-context.ts'
@@ -18,6 +18,7 @@ export interface Draft {
   given: Record<string, unknown>
   document: PipelineDocument
   warnings: Issue[]
+  known: Known
   plan(revision: number): Plan
 }
 
@@ -28,16 +29,46 @@ export interface Draft {
  */
 export function draftOf(context: PipelineContext, tenant: string, value: unknown, locate?: Locate): Draft {
   const checked = checkDocument(value, context.catalogs.of(tenant), { locate })
+  return draftAs(context, tenant, value as Record<string, unknown>, checked, locate)
+}
+
+/**
+ * Checks a document that differs in one component from a checked one.
+ * @param present what was found out about that one, and its plan
+ * @param component what is in the place of its `index`th
+ * @throws SpqrError INVALID_DOCUMENT with every problem, as `draftOf`
+ */
+export function draftOfChanged(
+  context: PipelineContext,
+  tenant: string,
+  present: { known: Known; plan: Plan },
+  index: number,
+  component: unknown,
+): Draft {
+  const checked = checkChanged(present.known, index, component, context.catalogs.of(tenant))
+  const draft = draftAs(context, tenant, present.known.input, checked, undefined)
+  const { document, resolved } = checked as Extract<CheckedDocument, { document: PipelineDocument }>
+  return { ...draft, plan: (revision) => planChanged(present.plan, index, document, resolved, revision) }
+}
+
+function draftAs(
+  context: PipelineContext,
+  tenant: string,
+  value: Record<string, unknown>,
+  checked: CheckedDocument,
+  locate: Locate | undefined,
+): Draft {
   if (checked.issues) throw invalid(checked.issues)
-  const { document, warnings, resolved } = checked
+  const { document, warnings, resolved, known } = checked
   const problems = tenantProblems(context, tenant, document)
   if (problems.length) throw invalid(problems.map((issue) => ({ ...issue, ...locate?.(issue.pointer) })))
   return {
     tenant,
     id: document.id,
-    given: { ...(value as Record<string, unknown>), id: document.id },
+    given: { ...value, id: document.id },
     document,
     warnings,
+    known,
     plan: (revision) => planOf(tenant, document, resolved, revision),
   }
 }

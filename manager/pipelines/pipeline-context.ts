@@ -10,6 +10,7 @@ import type { ControlStore } from '../store/control-store.ts'
 import type { PipelineRow } from '../store/pipelines-table.ts'
 import type { QuotaKeeper } from '../tenants/quotas.ts'
 import type { Tenants } from '../tenants/tenants.ts'
+import type { KnownDocuments } from './known-documents.ts'
 import type { PipelineEntry, PipelineIndex } from './pipeline-index.ts'
 
 export interface PipelineContext {
@@ -17,6 +18,7 @@ export interface PipelineContext {
   readonly hosts: Hosts
   readonly catalogs: Catalogs
   readonly index: PipelineIndex
+  readonly documents: KnownDocuments
   readonly tenants: Tenants
   readonly quotas: QuotaKeeper
   /** Changes of one pipeline, one after the other; keys are of `keyOf`. */

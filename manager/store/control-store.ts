@@ -54,6 +54,7 @@ export class ControlStore {
 
   stop(): void {
     if (!this.#db.open) return
+    this.pipelines.stop()
     // Statements outlive `close` until they are collected, and would keep the lock: it is given back by hand.
     this.#db.pragma('journal_mode = DELETE')
     this.#db.pragma('locking_mode = NORMAL')

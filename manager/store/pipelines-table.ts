@@ -52,15 +52,26 @@ type Stored = Omit<PipelineRow, 'modules' | 'before'> & { modules: string; befor
 const SUMMARY =
   'tenant, id, revision, wanted, modules, replayed_to AS replayedTo, created_at AS createdAt, changed_at AS changedAt'
 
+/** What a host has taken is written so soon, together. */
+const SETTLE_MS = 100
+
 export class PipelinesTable {
   readonly #put: Database.Statement
+  readonly #change: Database.Statement
+  readonly #changeFor: Database.Statement
+  readonly #goBack: Database.Statement
   readonly #get: Database.Statement
   readonly #all: Database.Statement
   readonly #wanted: Database.Statement
   readonly #replayed: Database.Statement
   readonly #delete: Database.Statement
   readonly #settle: Database.Statement
+  readonly #inTransaction: (work: () => void) => void
   readonly #db: Database.Database
+  /** Rows whose revision holds, and which still have the one before. */
+  readonly #settled = new Map<string, { tenant: string; id: string }>()
+  #timer: NodeJS.Timeout | undefined
+  #stopped = false
 
   constructor(db: Database.Database) {
     this.#db = db
@@ -71,12 +82,26 @@ export class PipelinesTable {
        ON CONFLICT DO UPDATE SET revision = excluded.revision, wanted = excluded.wanted, document = excluded.document,
          plan = excluded.plan, modules = excluded.modules, changed_at = excluded.changed_at, before = excluded.before`,
     )
+    const present = `json_object('revision', revision, 'document', document, 'plan', plan, 'modules', json(modules), 'changedAt', changed_at)`
+    const change = (before: string): Database.Statement =>
+      db.prepare(
+        `UPDATE pipelines SET before = ${before}, revision = ?, document = ?, plan = ?, modules = ?, changed_at = ?
+         WHERE tenant = ? AND id = ?`,
+      )
+    this.#change = change('NULL')
+    this.#changeFor = change(present)
+    this.#goBack = db.prepare(
+      `UPDATE pipelines SET revision = before ->> 'revision', document = before ->> 'document', plan = before ->> 'plan',
+         modules = before -> 'modules', changed_at = before ->> 'changedAt', before = NULL
+       WHERE tenant = ? AND id = ? AND before IS NOT NULL`,
+    )
     this.#settle = db.prepare('UPDATE pipelines SET before = NULL WHERE tenant = ? AND id = ?')
     this.#get = db.prepare(`SELECT ${SUMMARY}, document, plan, before FROM pipelines WHERE tenant = ? AND id = ?`)
     this.#all = db.prepare(`SELECT ${SUMMARY} FROM pipelines ORDER BY tenant, id`)
     this.#wanted = db.prepare('UPDATE pipelines SET wanted = ?, changed_at = ? WHERE tenant = ? AND id = ?')
     this.#replayed = db.prepare('UPDATE pipelines SET replayed_to = ? WHERE tenant = ? AND id = ?')
     this.#delete = db.prepare('DELETE FROM pipelines WHERE tenant = ? AND id = ?')
+    this.#inTransaction = db.transaction((work: () => void) => work())
   }
 
   put(row: PipelineRow): void {
@@ -94,6 +119,23 @@ export class PipelinesTable {
       changedAt,
       before ? JSON.stringify(before) : null,
     ])
+    this.#settled.delete(`${tenant}/${id}`)
+  }
+
+  /**
+   * Puts another revision in the place of the present one.
+   * @param isAsked a host is being asked for it: the present one is kept beside it until `settle` or `goBack`
+   */
+  change(tenant: string, id: string, next: Revision, isAsked: boolean): void {
+    const { revision, document, plan, modules, changedAt } = next
+    const statement = isAsked ? this.#changeFor : this.#change
+    statement.run([revision, document, plan, JSON.stringify(modules), changedAt, tenant, id])
+    this.#settled.delete(`${tenant}/${id}`)
+  }
+
+  /** The host has refused the revision: the one before holds. */
+  goBack(tenant: string, id: string): void {
+    this.#goBack.run([tenant, id])
   }
 
   get(tenant: string, id: string): PipelineRow | undefined {
@@ -101,13 +143,38 @@ export class PipelinesTable {
     if (!found) return undefined
     const { modules, before, ...row } = found
     const read: PipelineRow = { ...row, modules: JSON.parse(modules) as ModuleUse[] }
-    if (before !== null) read.before = JSON.parse(before) as Revision
+    if (before !== null && !this.#settled.has(`${tenant}/${id}`)) read.before = JSON.parse(before) as Revision
     return read
   }
 
-  /** The host has taken the revision: nothing is gone back to. Whoever finds it unsettled asks the host again. */
+  /**
+   * The host has taken the revision: nothing is gone back to. In the file a little later, out of the way of the answer; who
+   * finds it unsettled after a crash asks the host for the same revision again.
+   */
   settle(tenant: string, id: string): void {
-    unhurried(this.#db, () => this.#settle.run([tenant, id]))
+    this.#settled.set(`${tenant}/${id}`, { tenant, id })
+    if (!this.#stopped) this.#timer ??= setTimeout(() => this.#writeSettled(), SETTLE_MS).unref()
+  }
+
+  /** Writes what waits. */
+  stop(): void {
+    this.#stopped = true
+    this.#writeSettled()
+  }
+
+  #writeSettled(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    if (this.#settled.size === 0) return
+    const write = (): void => {
+      for (const { tenant, id } of this.#settled.values()) this.#settle.run([tenant, id])
+    }
+    try {
+      unhurried(this.#db, () => this.#inTransaction(write))
+      this.#settled.clear()
+    } catch {
+      // The disk is full, say. It is known here that they hold, and the file is told with what is settled next.
+    }
   }
 
   /** Every pipeline of every tenant, by tenant and id. */
@@ -126,5 +193,6 @@ export class PipelinesTable {
 
   delete(tenant: string, id: string): void {
     this.#delete.run([tenant, id])
+    this.#settled.delete(`${tenant}/${id}`)
   }
 }

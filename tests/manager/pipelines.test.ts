@@ -56,6 +56,38 @@ test('every problem comes at once; an unreadable body is 400 with its place', as
   assert.equal([broken.status, broken.body.code, broken.body.issues[0].line], [400, 'INVALID_BODY', 1])
 })
 
+test('changes one after the other each begin with the one before', async ({ m }) => {
+  const settingsNow = async (): Promise<unknown[]> => {
+    const { body } = await m.ask('GET', '/v1/pipelines/p')
+    return [body.revision, ...body.document.components.map((c: { settings?: unknown }) => c.settings)]
+  }
+  const patch = (id: string, settings: unknown) => m.ask('PATCH', `/v1/pipelines/p/components/${id}`, { settings })
+  const where = (equals: unknown) => ({ where: [{ path: 'a', equals }] })
+  const inSettings = { maxRecordBytes: 2048 }
+  assert.is((await m.ask('POST', '/v1/pipelines', document('p'))).status, 201)
+  assert.is((await patch('f', where(2))).body.revision, 2)
+  assert.is((await patch('in', inSettings)).body.revision, 3)
+  assert.equal(await settingsNow(), [3, inSettings, where(2), undefined])
+  for (const settings of [{ where: 3 }, { nothing: 1 }]) {
+    const wrong = await patch('f', settings)
+    assert.equal([wrong.status, wrong.body.issues[0].pointer.startsWith('/settings/')], [422, true])
+  }
+  m.host.refuse = () => problem(422, 'INVALID_DOCUMENT', 'no')
+  assert.is((await patch('f', where(3))).status, 422)
+  m.host.refuse = () => undefined
+  assert.equal(await settingsNow(), [3, inSettings, where(2), undefined])
+  assert.is((await patch('f', where(4))).body.revision, 4)
+  assert.equal(await settingsNow(), [4, inSettings, where(4), undefined])
+  assert.is((await m.ask('PUT', '/v1/pipelines/p', document('p'))).body.revision, 5)
+  assert.is((await patch('in', inSettings)).body.revision, 6)
+  assert.equal(await settingsNow(), [6, inSettings, where(1), undefined])
+  // One of the same name at the same revision is another.
+  assert.is((await m.ask('DELETE', '/v1/pipelines/p')).status, 204)
+  assert.is((await m.ask('POST', '/v1/pipelines', document('p'))).status, 201)
+  assert.is((await patch('in', inSettings)).body.revision, 2)
+  assert.equal(await settingsNow(), [2, inSettings, where(1), undefined])
+})
+
 test('the same id again is 409; of two at once one is made', async ({ m }) => {
   const both = await Promise.all([
     m.ask('POST', '/v1/pipelines', document('p')),

@@ -44,6 +44,50 @@ test('what was put is there after the file is opened again', () => {
   remove(folder)
 })
 
+/** Without what the driver adds to a row. */
+const kept = (store: ControlStore, id: string): object =>
+  Object.fromEntries(Object.entries(store.pipelines.get('default', id)!).filter(([field]) => field !== '_metadata'))
+
+test('a change keeps what was before until it is settled, also in the file', () => {
+  const folder = scratch()
+  const next = { revision: 2, document: '{"a":2}', plan: '{"b":"\\"2"}', modules: [], changedAt: 2 }
+  const first = ControlStore.open(folder)
+  const { revision, document, plan, modules, changedAt } = row('a')
+  const before = { revision, document, plan, modules, changedAt }
+  for (const id of ['a', 'b', 'c']) {
+    first.pipelines.put(row(id))
+    first.pipelines.change('default', id, next, true)
+    assert.equal(kept(first, id), { ...row(id), ...next, before })
+  }
+  first.pipelines.settle('default', 'a')
+  assert.equal(kept(first, 'a'), { ...row('a'), ...next })
+  first.pipelines.goBack('default', 'b')
+  assert.equal(kept(first, 'b'), row('b'))
+  first.stop()
+  const second = ControlStore.open(folder)
+  assert.equal(kept(second, 'a'), { ...row('a'), ...next })
+  assert.equal(kept(second, 'b'), row('b'))
+  assert.equal(kept(second, 'c'), { ...row('c'), ...next, before })
+  second.stop()
+  remove(folder)
+})
+
+test('of a change after one that is settled, what was before is that one', () => {
+  const folder = scratch()
+  const store = ControlStore.open(folder)
+  const next = (revision: number) => ({ revision, document: '{}', plan: '{}', modules: [], changedAt: 2 })
+  store.pipelines.put(row('a'))
+  store.pipelines.change('default', 'a', next(2), true)
+  store.pipelines.settle('default', 'a')
+  store.pipelines.change('default', 'a', next(3), true)
+  assert.is(store.pipelines.get('default', 'a')!.before!.revision, 2)
+  store.stop()
+  const again = ControlStore.open(folder)
+  assert.is(again.pipelines.get('default', 'a')!.before!.revision, 2)
+  again.stop()
+  remove(folder)
+})
+
 test('a module that two names share goes with the last', () => {
   const folder = scratch()
   const store = ControlStore.open(folder)

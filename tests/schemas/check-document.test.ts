@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Catalog, type CatalogOperator, shippedCatalog } from '../../schemas/catalog.ts'
-import { checkDocument } from '../../schemas/check-document.ts'
+import { checkChanged, checkDocument } from '../../schemas/check-document.ts'
 import { ISSUES_MAX, pointerSegments, pointerTo } from '../../schemas/problems.ts'
 import { readDocument } from '../../schemas/read-document.ts'
 
@@ -335,6 +335,66 @@ test('nothing makes it throw, and every pointer leads to a place in the document
       }
     }),
     { numRuns: 2000 },
+  )
+})
+
+test('a change of one component finds what a check of the whole document finds', () => {
+  const base = {
+    ...pipeline(
+      { id: 'in', source: 'topic', settings: { topic: 't', group: 'g' } },
+      filter('in'),
+      { id: 'm', operator: 'mine@2', from: 'f' },
+      { id: 'unread', operator: 'json-aggregate@1', from: 'm.x', settings: { fields: [{ as: 'n', fn: 'count' }] } },
+      { id: 'h', emitter: 'http', from: ['m.x', 'f.rejected'], settings: { url: 'http://a/' } },
+    ),
+    delivery: 'exactly-once',
+  }
+  const filters = [
+    { ...filter('in'), settings: { where: [{ path: 'a', gt: 1 }] } },
+    { ...filter('in'), settings: { where: 3, more: 1 } },
+    { ...filter('in'), settings: undefined },
+    { ...filter('in'), operator: 'json-filtre@1' },
+    { ...filter('in'), operator: 'json-filter@9' },
+    { ...filter('in'), operator: 'mine@1.10.0', settings: {} },
+    { ...filter('in'), operator: 'mine@2', settings: { a: 1 } },
+    { ...filter('in'), operator: 'json-aggregate@1', settings: { fields: [{ as: 'n', fn: 'count' }] } },
+    { ...filter('in'), parallelism: 4, partitionBy: 'a' },
+    { ...filter('nowhere.x'), id: 'm', unknown: 1 },
+    'not an object',
+    Array.from({ length: 70 }).reduce<object>((inner) => ({ inner }), {}),
+  ]
+  const sources = [
+    { id: 'in', source: 'timer', settings: { everyMs: 10 } },
+    { id: 'in', source: 'topic', settings: { topic: 't' } },
+    { id: 'in', source: 'topic', settings: { topic: 3 } },
+  ]
+  const changes: [number, unknown][] = [
+    ...filters.map((component): [number, unknown] => [1, component]),
+    ...sources.map((component): [number, unknown] => [0, component]),
+  ]
+  let taken = 0
+  for (const strict of [false, true]) {
+    const { known } = good({ ...base, strict: false })
+    const before = { ...known, input: { ...known.input, strict }, document: { ...known.document, strict } }
+    for (const [index, component] of changes) {
+      const whole = checkDocument({ ...before.input, components: base.components.with(index, component) }, catalog)
+      const { known: found, ...changed } = { known: undefined, ...checkChanged(before, index, component, catalog) }
+      const { known: wanted, ...all } = { known: undefined, ...whole }
+      assert.equal(changed, all, JSON.stringify(component))
+      assert.equal(found, wanted)
+      if (!whole.issues) taken++
+    }
+  }
+  assert.ok(taken >= 3, `${taken} were taken`)
+})
+
+test('where other operators exist than before, a change has the whole document checked', () => {
+  const { known } = good(pipeline(source, { id: 'm', operator: 'mine@2', from: 'in' }, sink('m.x')))
+  const fewer: Catalog = { ...catalog, operators: new Map([...catalog.operators].filter(([name]) => name !== 'mine')) }
+  const checked = checkChanged(known, 0, { ...source, settings: {} }, fewer)
+  assert.equal(
+    checked.issues?.map(({ pointer }) => pointer),
+    ['/components/1/operator'],
   )
 })
 
