@@ -31,6 +31,7 @@ export interface CheckOptions {
 /** What was found out about each component of a document, so that it need not be found out again. */
 export interface Known {
   readonly input: Record<string, unknown>
+  /** The operators that existed: where others do, all is to be checked again. */
   readonly catalog: Catalog
   readonly document: PipelineDocument
   readonly drafts: readonly Draft[]
@@ -89,13 +90,10 @@ export function checkDocument(input: unknown, catalog: Catalog, options: CheckOp
  * @param known of the checked one
  * @param index which one is another
  * @param component it, as a value as JSON has them
- * @param catalog the operators that exist now
  */
-export function checkChanged(known: Known, index: number, component: unknown, catalog: Catalog): CheckedDocument {
-  const rawBefore = known.input.components as unknown[]
-  const input = { ...known.input, components: rawBefore.with(index, component) }
-  // What the others mean may be something else now.
-  if (catalog !== known.catalog) return checkDocument(input, catalog)
+export function checkChanged(known: Known, index: number, component: unknown): CheckedDocument {
+  const { catalog } = known
+  const input = { ...known.input, components: (known.input.components as unknown[]).with(index, component) }
   const deep = tooDeep({ components: [component] })
   if (deep) return { issues: [deep] }
   const parsed = v.safeParse(componentSchema, component)

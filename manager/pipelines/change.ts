@@ -74,7 +74,9 @@ export function patchComponent(
     const operatorChanges = patch.operator === undefined ? undefined : at
     const draft = rebased(at, () => {
       const { known, plan } = present
-      if (!known) return draftOf(context, tenant, pinned(given, plan, operatorChanges))
+      if (known?.catalog !== context.catalogs.of(tenant)) {
+        return draftOf(context, tenant, pinned(given, plan, operatorChanges))
+      }
       const exact = at === operatorChanges ? components[at] : pinnedAs(components[at]!, plan.components[at])
       return draftOfChanged(context, tenant, { known, plan }, at, exact)
     })

@@ -34,7 +34,7 @@ export function draftOf(context: PipelineContext, tenant: string, value: unknown
 
 /**
  * Checks a document that differs in one component from a checked one.
- * @param present what was found out about that one, and its plan
+ * @param present what was found out about that one, with the operators that exist now, and its plan
  * @param component what is in the place of its `index`th
  * @throws SpqrError INVALID_DOCUMENT with every problem, as `draftOf`
  */
@@ -45,7 +45,7 @@ export function draftOfChanged(
   index: number,
   component: unknown,
 ): Draft {
-  const checked = checkChanged(present.known, index, component, context.catalogs.of(tenant))
+  const checked = checkChanged(present.known, index, component)
   const draft = draftAs(context, tenant, present.known.input, checked, undefined)
   const { document, resolved } = checked as Extract<CheckedDocument, { document: PipelineDocument }>
   return { ...draft, plan: (revision) => planChanged(present.plan, index, document, resolved, revision) }

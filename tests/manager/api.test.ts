@@ -259,6 +259,11 @@ test('name@major is the newest at that moment; a patch of another component leav
   await m.ask('PATCH', '/v1/pipelines/p/components/x', { operator: 'mine@1' })
   assert.is(versionOf(), '1.11.0')
   assert.is((await m.ask('DELETE', '/v1/operators/mine/1.10.0')).status, 409, 'a savepoint names it')
+  // What was found out about the document is from before this one was there.
+  await push('1.12.0')
+  const settings = { where: [{ path: 'b', exists: true }] }
+  assert.is((await m.ask('PATCH', '/v1/pipelines/p/components/y', { settings })).status, 200)
+  assert.is(versionOf(), '1.11.0')
   const names = (await m.ask('GET', '/v1/operators?after=json-map@1.0.0&limit=2')).body
   assert.equal(
     names.items.map((o: { version: string }) => o.version),
