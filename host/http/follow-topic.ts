@@ -25,7 +25,7 @@ export async function followTopic(
   const following = host.topicPages.follow(query.topic, form, query.own)
   try {
     // What is wrong with the question is answered, not an open stream that ends.
-    const first = await host.fetchPage({ ...query, limit: Math.min(limit, PAGE_RECORDS) }, form)
+    const first = await host.records.fetchPage({ ...query, limit: Math.min(limit, PAGE_RECORDS) }, form)
     const follower = new Follower(host, query.topic, following, first, limit)
     return await eventStream(
       (writer) => follower.begin(writer),

@@ -14,7 +14,7 @@ export function streamRoutes(app: Hono, host: Host): void {
     const pipeline = running(host, c.req.param('tenant'), c.req.param('id'))
     const body = new Uint8Array(await c.req.arrayBuffer())
     const contentType = c.req.header('content-type') ?? ''
-    return c.json(await host.ingest(pipeline, c.req.param('source'), contentType, body), 202)
+    return c.json(await host.records.ingest(pipeline, c.req.param('source'), contentType, body), 202)
   })
 
   app.get('/pipelines/:tenant/:id/tap/:component', (c) => {

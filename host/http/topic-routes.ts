@@ -43,7 +43,7 @@ export function topicRoutes(app: Hono, host: Host): void {
 
   app.post('/topics/:name/records', async (c) => {
     const body = new Uint8Array(await c.req.arrayBuffer())
-    const answer = await host.produce(c.req.param('name'), c.req.header('content-type') ?? '', body)
+    const answer = await host.records.produce(c.req.param('name'), c.req.header('content-type') ?? '', body)
     return new Response(answer, { headers: JSON_HEADERS })
   })
 
@@ -58,7 +58,7 @@ export function topicRoutes(app: Hono, host: Host): void {
     if (follow === 'true') {
       return followTopic(host, query, formOf(c.req.header('accept')), limit === undefined ? undefined : Number(limit))
     }
-    const bytes = await host.fetchRecords({ ...query, limit: limit === undefined ? LIMIT : Number(limit) })
+    const bytes = await host.records.fetch({ ...query, limit: limit === undefined ? LIMIT : Number(limit) })
     return new Response(bytes, { headers: JSON_HEADERS })
   })
 }

@@ -3,22 +3,17 @@
 // Runs on: control.
 
 import { SpqrError } from '../../schemas/errors.ts'
-import type { Plan } from '../../schemas/plan.ts'
-import type { PipelineControl, PipelineState, StartTimings } from './pipeline-control.ts'
+import type { Deployments } from './deployments.ts'
+import type { PipelineControl, PipelineState } from './pipeline-control.ts'
+import type { Pipelines } from './pipelines.ts'
+import type { Readers } from './readers.ts'
 
 /** What supervision needs of its host. */
 export interface Supervised {
   readonly isStopping: boolean
-  list(): PipelineControl[]
-  /** The control of this number, while it stands for its pipeline. */
-  control(key: number): PipelineControl | undefined
-  inTurn<T>(tenant: string, id: string, work: () => Promise<T>): Promise<T>
-  /** A control of its own in the place of the one before. */
-  fresh(before: PipelineControl, plan: Plan): PipelineControl
-  /** @throws SpqrError: nothing of it runs */
-  start(pipeline: PipelineControl, plan: Plan, retry: boolean): Promise<StartTimings>
-  /** Who reads from the one before reads from this one. */
-  restarted(before: PipelineControl, now: PipelineControl): void
+  readonly pipelines: Pipelines
+  readonly deployments: Deployments
+  readonly readers: Readers
   report(pipeline: PipelineControl, error: SpqrError): void
 }
 
@@ -42,7 +37,7 @@ export class Supervision {
 
   /** @param culprit what the worker worked on, -1 for nothing @param stuck it did not come back, and was ended for that */
   async computeReplaced(worker: number, culprit: number, stuck: boolean): Promise<void> {
-    const suspect = this.host.control(culprit)
+    const suspect = this.host.pipelines.control(culprit)
     if (suspect?.compute === worker) this.blame(suspect, stuck)
     await this.restartAll((pipeline) => pipeline.compute === worker)
   }
@@ -62,7 +57,7 @@ export class Supervision {
 
   /** A tenant's process is gone: its pipelines start again from their checkpoints, or, where it ends again and again, fail. */
   async processEnded(worker: number, culprit: number, why: string, next: boolean): Promise<void> {
-    const there = this.host.list().filter((pipeline) => pipeline.compute === worker)
+    const there = this.host.pipelines.list().filter((pipeline) => pipeline.compute === worker)
     const concerned = there.filter((pipeline) => pipeline.isLive)
     for (const pipeline of concerned) this.host.report(pipeline, new SpqrError('INTERNAL', why))
     // It only says who it was where that one did not come back.
@@ -76,24 +71,26 @@ export class Supervision {
 
   /** An epoch was lost: the pipeline goes on from its last checkpoint, as after a crash. */
   fellBack(key: number, error: SpqrError): void {
-    const pipeline = this.host.control(key)
+    const pipeline = this.host.pipelines.control(key)
     if (!pipeline?.isLive) return
     this.host.report(pipeline, error)
     pipeline.lost()
     pipeline.moveTo('starting')
     void this.inBackground(pipeline, async () => {
-      if (this.host.control(key) === pipeline) await this.startFromCheckpoint(pipeline)
+      if (this.host.pipelines.control(key) === pipeline) await this.startFromCheckpoint(pipeline)
     })
   }
 
   /** Starts again, from their checkpoints, what ran on a thread that died. */
   async restartAll(concerned: (pipeline: PipelineControl) => boolean): Promise<void> {
-    const lost = this.host.list().filter((pipeline) => (pipeline.isLive || pipeline.isStarting) && concerned(pipeline))
+    const lost = this.host.pipelines
+      .list()
+      .filter((pipeline) => (pipeline.isLive || pipeline.isStarting) && concerned(pipeline))
     for (const pipeline of lost) pipeline.lost()
     for (const pipeline of lost) {
       await this.inBackground(pipeline, () => {
         // Meanwhile it may have been removed, stopped or started again.
-        const isSame = this.host.control(pipeline.key) === pipeline && isRunning(pipeline.state)
+        const isSame = this.host.pipelines.control(pipeline.key) === pipeline && isRunning(pipeline.state)
         return isSame ? this.startFromCheckpoint(pipeline) : Promise.resolve()
       })
     }
@@ -103,10 +100,10 @@ export class Supervision {
   async startFromCheckpoint(before: PipelineControl, paused = before.wantsPause, waitMs = AGAIN_MS_MIN): Promise<void> {
     await before.dropWorkers()
     const plan = { ...before.plan, startFrom: undefined, fresh: false, paused }
-    const next = this.host.fresh(before, plan)
+    const next = this.host.deployments.fresh(before, plan)
     try {
-      await this.host.start(next, plan, true)
-      this.host.restarted(before, next)
+      await this.host.deployments.start(next, plan, true)
+      this.host.readers.restarted(before, next)
     } catch (thrown) {
       const error = SpqrError.from(thrown)
       // Given up meanwhile, with the process that it was to run in.
@@ -122,7 +119,7 @@ export class Supervision {
     pipeline.moveTo('starting')
     const again = (): Promise<void> =>
       this.inBackground(pipeline, async () => {
-        const isWaiting = this.host.control(pipeline.key) === pipeline && pipeline.state === 'starting'
+        const isWaiting = this.host.pipelines.control(pipeline.key) === pipeline && pipeline.state === 'starting'
         if (!isWaiting || this.host.isStopping) return
         await this.startFromCheckpoint(pipeline, pipeline.wantsPause, Math.min(waitMs * 2, AGAIN_MS_MAX))
       })
@@ -133,7 +130,7 @@ export class Supervision {
   private async inBackground(pipeline: PipelineControl, work: () => Promise<void>): Promise<void> {
     const { tenant, id } = pipeline.plan
     try {
-      await this.host.inTurn(tenant, id, work)
+      await this.host.pipelines.inTurn(tenant, id, work)
     } catch (thrown) {
       this.host.report(pipeline, SpqrError.from(thrown))
     }
