@@ -21,6 +21,7 @@ import { DEPTH_EXPORT, FUEL_EXPORT, GROW_FAILED_EXPORT, PAGES_EXPORT } from '../
 import { CALL_CONFIGURE, CALL_FLUSH, CALL_PROCESS, CALL_WATERMARK, CallLog } from './call-log.ts'
 import { type Fault, faultOf, GuestAbort } from './fault.ts'
 import { runAs } from './imports.ts'
+import { settingsFuel } from './limits.ts'
 import {
   isStartedMemoryKnown,
   memoryOf,
@@ -190,7 +191,7 @@ export class Instance {
    * Gives the guest its settings, at the start and at each change.
    * @returns CHANGE_KEEP, CHANGE_RESET or, where it faulted and is undone, a negative number
    */
-  configure(settings: Uint8Array, fuel = this.limits.fuelPerSetup): number {
+  configure(settings: Uint8Array, fuel = settingsFuel(this.limits, settings.length)): number {
     if (!this.prepareRegions(settings.length)) return -2
     if (this.configured) this.takeSnapshot()
     this.bytes.set(settings, this.input)

@@ -20,6 +20,8 @@ const SLICE_GROWTH_PAGES = 32
 const FUEL_MAX = 0x7fffffff
 /** What goes over the whole state may take longer, by this factor. */
 const FLUSH_FACTOR = 10
+/** What the settings of an operator may cost beyond that, for each byte of them: a tree is made of them, and of that its own form. */
+const SETTINGS_FUEL_PER_BYTE = 1500
 
 /** Whole budgets. */
 export function limitsOf({ limits }: OperatorSpec): InstanceLimits {
@@ -32,6 +34,11 @@ export function limitsOf({ limits }: OperatorSpec): InstanceLimits {
     outputBytesPerRecord: limits.outputBytesPerRecord,
     memoryBytes: limits.memoryBytes,
   }
+}
+
+/** Of a call that takes settings: a document of the largest size with a list of hundreds of thousands of values has enough. */
+export function settingsFuel({ fuelPerSetup }: InstanceLimits, settingsBytes: number): number {
+  return Math.min(FUEL_MAX, fuelPerSetup + settingsBytes * SETTINGS_FUEL_PER_BYTE)
 }
 
 /** Slices of them. */

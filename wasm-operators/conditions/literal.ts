@@ -9,6 +9,8 @@ import { Writer } from 'spqr/json/writer'
 import { Constant, compareBytes, sameBytes } from 'spqr/memory'
 
 const scratch = new Writer()
+const NO_TEXT = new Constant()
+const NO_TREE = new Settings()
 
 /** Bytes of the string value between two quotes that was looked at last. */
 export let textAt: usize = 0
@@ -39,8 +41,8 @@ export class Literal {
   constructor(from: Settings) {
     this.kind = from.kind
     this.number = from.number
-    this.tree = from
-    this.text = Constant.ofText(from.string)
+    this.tree = from.isArray || from.isObject ? from : NO_TREE
+    this.text = from.isString ? Constant.ofText(from.string) : NO_TEXT
   }
 
   get isNumber(): bool { return this.kind == KIND_NUMBER }
@@ -79,7 +81,7 @@ export class Literal {
   }
 
   free(): void {
-    this.text.free()
+    if (this.text != NO_TEXT) this.text.free()
   }
 }
 

@@ -17,6 +17,9 @@ import {
 import { decodeString } from './json/text.ts'
 import { Writer } from './json/writer.ts'
 
+const NO_KEYS: string[] = []
+const NO_ITEMS: Settings[] = []
+
 /**
  * One value of the settings. What is not there is a value of its own, `exists` false, so that chains need no checks:
  * `settings.get('window').f64('seconds', 60)`.
@@ -29,11 +32,13 @@ export class Settings {
   number: f64 = NaN
   /** Of a string; '' for all else. */
   string: string = ''
-  /** The JSON text it was read from, compact or not; '' where it is missing. */
-  raw: string = ''
   /** Names of the fields of an object, in their order; of duplicates the last counts. */
-  keys: string[] = []
-  private items: Settings[] = []
+  keys: string[] = NO_KEYS
+  private items: Settings[] = NO_ITEMS
+  /** The text that the whole tree was read from, and where in it this value stands. */
+  private source: ArrayBuffer | null = null
+  private from: u32 = 0
+  private bytes: u32 = 0
 
   /** @throws Error where the text is not JSON */
   static parse(text: string): Settings {
@@ -54,7 +59,16 @@ export class Settings {
     const stop = skipValue(begin, 0)
     const valid = stop != 0 && skipSpace(stop) == end
     store<u8>(end, behind)
-    return valid ? build(begin, stop) : null
+    if (!valid) return null
+    const source = new ArrayBuffer((stop - begin) as i32)
+    memory.copy(changetype<usize>(source), begin, stop - begin)
+    return build(begin, stop, source, begin)
+  }
+
+  /** The JSON text it was read from, compact or not; '' where it is missing. */
+  get raw(): string {
+    const source = this.source
+    return source ? String.UTF8.decodeUnsafe(changetype<usize>(source) + this.from, this.bytes) : ''
   }
 
   get exists(): bool {
@@ -133,23 +147,37 @@ export class Settings {
     }
   }
 
-  /** For the parser alone. */
+  /** For the parser alone, as are the next two. */
   add(name: string | null, value: Settings): void {
     if (name === null) this.items.push(value)
     else this.put(name, value)
   }
+
+  /** Lists of its own: most values have none, and a list may have hundreds of thousands of them. */
+  open(): void {
+    if (this.kind == KIND_OBJECT) this.keys = []
+    this.items = []
+  }
+
+  stands(source: ArrayBuffer, from: usize, bytes: usize): void {
+    this.source = source
+    this.from = from as u32
+    this.bytes = bytes as u32
+  }
 }
 
 const MISSING = new Settings()
+const scratch = new Writer()
 
-/** The value at `at … end`, whose form was checked before. */
-function build(at: usize, end: usize): Settings {
+/** The value at `at … end`, whose form was checked before. @param base where the text begins of which `source` is a copy */
+function build(at: usize, end: usize, source: ArrayBuffer, base: usize): Settings {
   const made = new Settings()
   made.kind = kindAt(at)
-  made.raw = String.UTF8.decodeUnsafe(at, end - at)
+  made.stands(source, at - base, end - at)
   if (made.kind == KIND_NUMBER) made.number = parseNumber(at, end)
   else if (made.kind == KIND_STRING) made.string = textOf(at + 1, end - 1)
   else if (made.kind == KIND_ARRAY || made.kind == KIND_OBJECT) {
+    made.open()
     at = skipSpace(at + 1)
     while (at < end - 1) {
       let name: string | null = null
@@ -159,7 +187,7 @@ function build(at: usize, end: usize): Settings {
         at = skipSpace(skipSpace(keyEnd) + 1)
       }
       const valueEnd = skipValue(at, 0)
-      made.add(name, build(at, valueEnd))
+      made.add(name, build(at, valueEnd, source, base))
       at = skipSpace(valueEnd)
       if (load<u8>(at) == 0x2c) at = skipSpace(at + 1)
     }
@@ -168,9 +196,7 @@ function build(at: usize, end: usize): Settings {
 }
 
 function textOf(at: usize, end: usize): string {
-  const writer = new Writer()
-  decodeString(at, end, writer)
-  const text = writer.toString()
-  writer.free()
-  return text
+  scratch.clear()
+  decodeString(at, end, scratch)
+  return scratch.toString()
 }
