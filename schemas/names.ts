@@ -18,8 +18,8 @@ export const SECRET_PATTERN = /^[A-Za-z_][A-Za-z0-9_.-]{0,127}$/
 export const DEFAULT_TENANT = 'default'
 export const DEFAULT_PORT = 'out'
 
-/** An id as it is kept: without blanks around it, in lower case. */
-export const normalId = (id: string): string => id.trim().toLowerCase()
+/** An id as it is kept: without blanks around it, `A` to `Z` in lower case. No other letter becomes one of an id (U+212A would). */
+export const normalId = (id: string): string => id.trim().replace(/[A-Z]+/g, (letters) => letters.toLowerCase())
 
 /** The full name on the transport of a tenant's topic: `<tenant>.<name>`, of the tenant `default` just the name. */
 export const topicName = (tenant: string, name: string): string =>

@@ -4,6 +4,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type Issue, SpqrError } from '../../schemas/errors.ts'
 import { mergePatch } from '../../schemas/merge-patch.ts'
+import { normalId } from '../../schemas/names.ts'
 import type { Plan, PlanComponent } from '../../schemas/plan.ts'
 import type { Locate } from '../../schemas/read-document.ts'
 import type { ComponentChange, Placed } from '../hosts/host-client.ts'
@@ -107,8 +108,8 @@ export function patchInto(components: Record<string, unknown>[], id: string, pat
 }
 
 function indexOf(components: readonly Record<string, unknown>[], id: string): number {
-  const wanted = id.trim().toLowerCase()
-  return components.findIndex((c) => String(c.id).trim().toLowerCase() === wanted)
+  const wanted = normalId(id)
+  return components.findIndex((c) => normalId(String(c.id)) === wanted)
 }
 
 function patched(component: Record<string, unknown>, patch: ComponentPatch): Record<string, unknown> {

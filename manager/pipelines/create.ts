@@ -30,7 +30,7 @@ export function createPipeline(
   locate?: Locate,
 ): Promise<{ entry: PipelineEntry; placed: Placed }> {
   return context.serial.run(keyOf(draft.tenant, draft.id), async () => {
-    requireNew(context, draft.tenant, draft.id)
+    requireNew(context, draft.tenant, draft.id, 'PUT replaces its document')
     await requireTopics(context, draft, locate)
     const plan = draft.plan(1)
     const row = newRow(draft, plan)
@@ -40,10 +40,13 @@ export function createPipeline(
   })
 }
 
-/** @throws SpqrError ALREADY_EXISTS */
-export function requireNew(context: PipelineContext, tenant: string, id: string): void {
+/**
+ * @param remedy what to do where it exists
+ * @throws SpqrError ALREADY_EXISTS
+ */
+export function requireNew(context: PipelineContext, tenant: string, id: string, remedy: string): void {
   if (!context.index.get(tenant, id)) return
-  throw new SpqrError('ALREADY_EXISTS', `The pipeline "${id}" exists; PUT replaces its document.`)
+  throw new SpqrError('ALREADY_EXISTS', `The pipeline "${id}" exists; ${remedy}.`)
 }
 
 export function newRow(draft: Draft, plan: Plan): PipelineRow {

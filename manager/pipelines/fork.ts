@@ -34,7 +34,7 @@ export function forkPipeline(
     throw new SpqrError('INVALID_STATE', `Cannot fork "${original}": ${failure.message} Resume it first.`)
   }
   return context.serial.run(keyOf(tenant, id), async () => {
-    requireNew(context, tenant, id)
+    requireNew(context, tenant, id, 'give the fork another id, or remove that one first')
     const row = rowOf(context, tenant, original)
     const draft = forkedDraft(context, tenant, forkedDocument(row.document, original, request), request)
     await requireTopics(context, draft)

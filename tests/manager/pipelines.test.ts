@@ -95,6 +95,9 @@ test('the same id again is 409; of two at once one is made', async ({ m }) => {
   ])
   assert.equal(both.map((r) => r.status).sort(), [201, 409])
   assert.is((await m.ask('POST', '/v1/pipelines', document('p'))).body.code, 'ALREADY_EXISTS')
+  const fork = await m.ask('POST', '/v1/pipelines/p/fork', { id: 'p' })
+  assert.equal([fork.status, fork.body.code], [409, 'ALREADY_EXISTS'])
+  assert.match(fork.body.detail, /give the fork another id/)
 })
 
 test('what the host refuses leaves nothing, and its answer comes through', async ({ m }) => {

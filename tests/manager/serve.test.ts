@@ -249,7 +249,9 @@ test('a follower gets what was written to the digit, as many as it wants, and he
   const [first] = await eventsOf(`${topic}&partition=1`, 1)
   assert.ok(first!.includes(value.replace('\n', ' ')), first)
   assert.is((await fetch(`${topic}&partition=2`)).status, 404)
-  assert.is((await fetch(`${topic}&partition=0&from=offset:9`)).status, 409)
+  const beyond = await fetch(`${topic}&partition=0&from=offset:9223372036854775807`)
+  assert.is(beyond.status, 409)
+  assert.match(await beyond.text(), /at offset 9223372036854775807: it has 0 to /, 'with every digit')
 })
 
 test.run()

@@ -17,6 +17,8 @@ import {
 
 test('an id is trimmed, lower-cased and at most 63 characters', () => {
   assert.is(normalId('  Shop-1 '), 'shop-1')
+  // The sign of Kelvin, whose lower case is k.
+  assert.not.match(normalId('\u212A'), ID_PATTERN)
   for (const good of ['a', '0', 'a-b', 'x'.repeat(63)]) assert.ok(ID_PATTERN.test(good), good)
   for (const bad of ['', '-a', 'a b', 'a.b', 'A', 'ä', 'x'.repeat(64), 'a\n']) assert.not.ok(ID_PATTERN.test(bad), bad)
 })

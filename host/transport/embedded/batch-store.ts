@@ -164,7 +164,7 @@ export class BatchStore {
   }
 
   /** Where reading from this offset begins. @throws SpqrError INVALID_STATE */
-  offsetFrom(partition: Partition, offset: number): number {
+  offsetFrom(partition: Partition, offset: bigint): number {
     return this.#within(partition, offset)
   }
 
@@ -192,9 +192,10 @@ export class BatchStore {
     this.#cache.delete(id)
   }
 
-  #within(partition: Partition, offset: number): number {
+  /** @param offset whoever asks may name any of 64 bits, and is told the same */
+  #within(partition: Partition, offset: number | bigint): number {
     const { earliest, latest } = partition
-    if (offset >= 0 && offset <= latest) return Math.max(offset, earliest)
+    if (offset >= 0 && offset <= latest) return Math.max(Number(offset), earliest)
     const { name } = partition.topic.info
     const text = `Cannot read topic "${name}", partition ${partition.number}, at offset ${offset}: it has ${earliest} to ${latest}.`
     throw new SpqrError('INVALID_STATE', text, { extra: { earliest: String(earliest), latest: String(latest) } })

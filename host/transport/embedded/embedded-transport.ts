@@ -24,7 +24,7 @@ import type {
 } from '../transport.ts'
 import { EmbeddedMember } from './embedded-member.ts'
 import { LogClient } from './log-client.ts'
-import type { CommitBody, FromBody, WhichCheckpoint } from './messages.ts'
+import type { CommitBody, WhichCheckpoint } from './messages.ts'
 
 const KEEP_CHECKPOINTS = 3
 
@@ -93,8 +93,7 @@ export class EmbeddedTransport implements Transport {
   }
 
   async offsetOf(topic: string, partition: number, from: ReadFrom): Promise<bigint> {
-    const plain: FromBody = from.at === 'offset' ? { at: 'offset', offset: Number(from.offset) } : from
-    return BigInt(await this.#log.call('offsetOf', { op: 'offsetOf', topic, partition, from: plain }))
+    return BigInt(await this.#log.call('offsetOf', { op: 'offsetOf', topic, partition, from }))
   }
 
   async offsets(topic: string): Promise<PartitionOffsets[]> {

@@ -67,7 +67,7 @@ export type ReadBody =
 export type FromBody =
   | { at: 'earliest' }
   | { at: 'latest' }
-  | { at: 'offset'; offset: number }
+  | { at: 'offset'; offset: bigint }
   | { at: 'time'; timestampMs: number }
 
 /** What each operation answers with. */
