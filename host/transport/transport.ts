@@ -191,7 +191,10 @@ export interface Transport {
   /** Earliest and latest of every partition. @throws SpqrError NOT_FOUND */
   offsets(topic: string): Promise<PartitionOffsets[]>
 
-  /** Calls `onAppend` soon after records became readable in the topic (which need not exist yet). @returns ends it */
+  /**
+   * Calls `onAppend` soon after records became readable in the topic (which need not exist yet); at times also without, as where
+   * the watching begins: what came just before may be new to who has read just before. @returns ends it
+   */
   watch(topic: string, onAppend: (partition: number) => void): () => void
 
   /**

@@ -148,6 +148,8 @@ export class TailPoller implements Follower {
           if (this.#topics.get(topic.name) !== topic) return
           topic.feeds = positions.map((position, partition) => this.#feed(topic, partition, position))
           this.#kick()
+          // What came before these positions comes with no fetch of ours, and who reads may have looked before it came.
+          for (const { partition } of topic.feeds) for (const watcher of [...topic.watchers]) watcher(partition)
           return
         }
         fromEnd = false
