@@ -9,7 +9,7 @@ import type { Checkpoint, CheckpointSummary, SlotId, Transport } from '../transp
 import { asReachedNow } from './revived.ts'
 import { imagesOf } from './split-state.ts'
 import type { Wired, Wiring } from './wiring.ts'
-import type { Workers } from './workers.ts'
+import type { BridgeThread, Workers } from './workers.ts'
 
 export type PipelineState = 'starting' | 'running' | 'paused' | 'draining' | 'stopped' | 'completed' | 'failed'
 
@@ -67,6 +67,8 @@ export class PipelineControl {
   /** When a compute worker died while it worked for this pipeline, ms of `performance.now()`. */
   crashedAtMs: number | undefined
   private pausedByUser: boolean
+  /** The bridge worker is still to be told at which revision it is. */
+  private revised: NodeJS.Immediate | undefined
   /** What the workers told of it while it was starting; nothing otherwise. */
   private told: (() => void)[] | undefined
 
@@ -77,6 +79,19 @@ export class PipelineControl {
     this.wiring = wiring
     this.owner = owner
     this.pausedByUser = plan.paused ?? false
+  }
+
+  /** Knows at which revision it is before it is asked anything else. */
+  private get bridge(): BridgeThread {
+    this.tellRevision()
+    return this.owner.workers.bridge
+  }
+
+  private tellRevision(): void {
+    if (!this.revised) return
+    clearImmediate(this.revised)
+    this.revised = undefined
+    this.owner.workers.bridge.post({ type: 'revised', pipeline: this.key, revision: this.plan.revision })
   }
 
   get slot(): SlotId {
@@ -143,7 +158,7 @@ export class PipelineControl {
           { type: 'create', pipeline: this.key, bridge: 0, graph: wired.graph, images, paused: this.pausedByUser },
           transfer,
         ),
-      workers.bridge.ask({
+      this.bridge.ask({
         type: 'create',
         pipeline: this.key,
         compute: this.compute,
@@ -164,7 +179,7 @@ export class PipelineControl {
     // Given up meanwhile, with the worker that it was to run on.
     if (this.ending) return
     this.live = true
-    if (!this.pausedByUser && !flows) workers.bridge.post({ type: 'start', pipeline: this.key })
+    if (!this.pausedByUser && !flows) this.bridge.post({ type: 'start', pipeline: this.key })
     this.moveTo(this.pausedByUser ? 'paused' : 'running')
   }
 
@@ -177,19 +192,20 @@ export class PipelineControl {
     if (sameBridges) {
       const answer = await compute.ask({ type: 'change', pipeline: this.key, graph: wired.graph, keepState })
       this.plan = plan
-      workers.bridge.post({ type: 'revised', pipeline: this.key, revision: plan.revision })
+      // When the answer is on its way: a thread that is woken may take this one's core.
+      this.revised ??= setImmediate(() => this.tellRevision())
       return (answer as { changes?: ChangeResult[] }).changes ?? []
     }
-    await workers.bridge.ask({ type: 'prepare', pipeline: this.key, spec: wired.bridge })
+    await this.bridge.ask({ type: 'prepare', pipeline: this.key, spec: wired.bridge })
     let changes: ChangeResult[]
     try {
       const answer = await compute.ask({ type: 'change', pipeline: this.key, graph: wired.graph, keepState })
       changes = (answer as { changes?: ChangeResult[] }).changes ?? []
     } catch (thrown) {
-      await workers.bridge.ask({ type: 'abort', pipeline: this.key })
+      await this.bridge.ask({ type: 'abort', pipeline: this.key })
       throw thrown
     }
-    const answer = await workers.bridge.ask({
+    const answer = await this.bridge.ask({
       type: 'commit',
       pipeline: this.key,
       paused: this.state === 'paused',
@@ -215,7 +231,7 @@ export class PipelineControl {
     const from = workers.compute(this.compute)
     await this.tellPause(true)
     try {
-      await workers.bridge.ask({ type: 'quiesce', pipeline: this.key, withinMs: MOVE_MS_MAX })
+      await this.bridge.ask({ type: 'quiesce', pipeline: this.key, withinMs: MOVE_MS_MAX })
     } catch (thrown) {
       await this.tellPause(this.pausedByUser)
       throw thrown
@@ -223,7 +239,7 @@ export class PipelineControl {
     const released = await from.ask({ type: 'release', pipeline: this.key })
     const { images = [], edges } = released as Extract<FromCompute, { type: 'done' }>
     this.compute = worker
-    await workers.bridge.ask({ type: 'relocate', pipeline: this.key, compute: worker })
+    await this.bridge.ask({ type: 'relocate', pipeline: this.key, compute: worker })
     const transfer = images.map((image) => image.memory.buffer as ArrayBuffer)
     await workers
       .compute(worker)
@@ -242,7 +258,7 @@ export class PipelineControl {
     if (this.live) {
       await this.setPaused(true)
       // What is about to complete needs no checkpoint of ours.
-      const { bridge } = this.owner.workers
+      const { bridge } = this
       await bridge.ask({ type: 'quiesce', pipeline: this.key, withinMs: STOP_MS_MAX }).catch(() => undefined)
       await this.dropWorkers()
     }
@@ -260,7 +276,7 @@ export class PipelineControl {
     const { workers } = this.owner
     await Promise.allSettled([
       workers.compute(this.compute).ask({ type: 'drop', pipeline: this.key }),
-      workers.bridge.ask({ type: 'drop', pipeline: this.key }),
+      this.bridge.ask({ type: 'drop', pipeline: this.key }),
     ])
     workers.isolated.leave(this.compute, this.key)
   }
@@ -270,20 +286,20 @@ export class PipelineControl {
     if (!this.live || (this.state !== 'running' && this.state !== 'paused')) return
     if (this.state === 'paused') await this.setPaused(false)
     this.moveTo('draining')
-    await this.owner.workers.bridge.ask({ type: 'drain', pipeline: this.key })
+    await this.bridge.ask({ type: 'drain', pipeline: this.key })
   }
 
   /** @throws SpqrError INVALID_STATE, also where an emitter does not deliver in time: what is behind it may be a stop */
   async takeCheckpoint(savepoint?: string): Promise<CheckpointSummary> {
     const { id } = this.plan
     if (!this.live) throw new SpqrError('INVALID_STATE', `Pipeline "${id}" is ${this.state}: it has no state to keep.`)
-    const { workers, checkpointMsMax } = this.owner
+    const { checkpointMsMax } = this.owner
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, failed) => {
       const message = `Cannot keep the state of pipeline "${id}" now: an emitter has not delivered within ${checkpointMsMax / 1000} s; its events say why. Try again.`
       timer = setTimeout(() => failed(new SpqrError('INVALID_STATE', message, { retriable: true })), checkpointMsMax)
     })
-    const taken = workers.bridge.ask({ type: 'checkpoint', pipeline: this.key, savepoint })
+    const taken = this.bridge.ask({ type: 'checkpoint', pipeline: this.key, savepoint })
     try {
       const answer = await Promise.race([taken, late])
       return (answer as { result?: unknown }).result as CheckpointSummary
@@ -335,7 +351,7 @@ export class PipelineControl {
   private async dropFailed(lettersEnd: boolean, before: Promise<void> | null): Promise<void> {
     this.live = false
     await before
-    const { bridge } = this.owner.workers
+    const { bridge } = this
     // First: what the operators have left is to arrive there.
     await bridge.ask({ type: 'drop', pipeline: this.key, failed: { lettersEnd } }).catch(() => undefined)
     await this.dropAll()
@@ -383,7 +399,7 @@ export class PipelineControl {
   private async tellPause(paused: boolean): Promise<void> {
     const { workers } = this.owner
     await Promise.all([
-      workers.bridge.ask({ type: 'pause', pipeline: this.key, paused }),
+      this.bridge.ask({ type: 'pause', pipeline: this.key, paused }),
       workers.compute(this.compute).ask({ type: 'pause', pipeline: this.key, paused }),
     ])
   }

@@ -3,6 +3,7 @@
 
 import { SpqrError } from '../../schemas/errors.ts'
 import type { Plan } from '../../schemas/plan.ts'
+import { mayRefer } from '../../schemas/references.ts'
 import type { Permissions } from '../permissions/permissions.ts'
 
 interface Names {
@@ -14,19 +15,17 @@ interface Names {
 
 const REFERENCE = /\$\{(env|secret):([A-Za-z_][A-Za-z0-9_.-]*)\}/g
 
-/** The plan with every reference replaced. @throws SpqrError PERMISSION_DENIED, INVALID_DOCUMENT (no such name) */
+/** The plan with every reference replaced; components without one are the same objects. @throws SpqrError PERMISSION_DENIED, INVALID_DOCUMENT (no such name) */
 export function resolveSettings(plan: Plan, permissions: Permissions, secrets: Record<string, string>): Plan {
   const names = (mayHaveSecrets: boolean): Names => ({ permissions, secrets, mayHaveSecrets })
   return {
     ...plan,
-    components: plan.components.map((component) => ({
-      ...component,
-      settings: resolve(
-        component.settings,
-        component.id,
-        names(component.kind === 'emitter' && component.type === 'http'),
-      ) as Record<string, unknown>,
-    })),
+    components: plan.components.map((component) => {
+      const { id, kind, settings } = component
+      if (!mayRefer(settings)) return component
+      const mayHaveSecrets = kind === 'emitter' && component.type === 'http'
+      return { ...component, settings: resolve(settings, id, names(mayHaveSecrets)) as Record<string, unknown> }
+    }),
   }
 }
 

@@ -4,6 +4,7 @@
 
 import type { DocumentComponent, PipelineDocument } from '../../schemas/document.ts'
 import type { Issue } from '../../schemas/errors.ts'
+import { mayRefer } from '../../schemas/references.ts'
 
 const SECRET = /\$\{secret:([^}]*)\}/g
 
@@ -11,6 +12,7 @@ const SECRET = /\$\{secret:([^}]*)\}/g
 export function secretProblems(document: PipelineDocument, isThere: (name: string) => boolean): Issue[] {
   const issues: Issue[] = []
   document.components.forEach((component, i) => {
+    if (component.settings === undefined || !mayRefer(component.settings)) return
     const base = `/components/${i}/settings`
     visit(component.settings, base, (text, pointer) => {
       for (const [, name] of text.matchAll(SECRET)) {
