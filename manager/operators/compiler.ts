@@ -1,4 +1,4 @@
-// Compiles pushed sources away from the control thread: one process, one source at a time, each with a time limit. It is
+// Compiles pushed sources away from the control thread: one process, one source at a time, tenants in turn, each with a time limit. It is
 // started for the first one and ends when nothing came for a while, for the compiler is large. A process, since a source may
 // lead it to where V8 ends all threads of its own (a table above what there can be), whatever the limit of one thread's heap.
 // Runs on: control. The other side is compile.process.ts.
@@ -29,6 +29,7 @@ export interface CompilerFiles {
 export type CompileReply = { output: CompileResult } | { failure: string }
 
 interface Job {
+  tenant: string
   input: CompileRequest
   done: (output: CompileResult) => void
   fail: (error: SpqrError) => void
@@ -45,6 +46,8 @@ export class Compiler {
   readonly #idleMs: number
   readonly #heapMiB: number
   readonly #waiting: Job[] = []
+  /** Whose source was compiled last, and before that. */
+  #served: string[] = []
   #process: ChildProcess | undefined
   #current: Job | undefined
   #timer: NodeJS.Timeout | undefined
@@ -58,10 +61,16 @@ export class Compiler {
   }
 
   /**
+   * Tenants take turns, each with one source: who pushes many waits for himself.
+   *
    * @param took is told how many ms the compiler worked on it, also where it failed
    * @throws SpqrError COMPILE_FAILED with the compiler's diagnostics; BACK_PRESSURE where too many wait
    */
-  async compile(input: CompileRequest, took: (ms: number) => void = () => undefined): Promise<Compiled> {
+  async compile(
+    tenant: string,
+    input: CompileRequest,
+    took: (ms: number) => void = () => undefined,
+  ): Promise<Compiled> {
     if (this.#waiting.length >= WAITING_MAX) {
       throw new SpqrError('BACK_PRESSURE', `Cannot compile "${input.name}": ${WAITING_MAX} sources wait; try again.`, {
         retriable: true,
@@ -69,7 +78,7 @@ export class Compiler {
       })
     }
     const output = await new Promise<CompileResult>((done, fail) => {
-      this.#waiting.push({ input, done, fail, took, startedAt: 0 })
+      this.#waiting.push({ tenant, input, done, fail, took, startedAt: 0 })
       this.#next()
     })
     if ('wasm' in output) return output
@@ -97,7 +106,7 @@ export class Compiler {
 
   #next(): void {
     if (this.#current) return
-    const job = this.#waiting.shift()
+    const job = this.#takeNext()
     clearTimeout(this.#timer)
     if (!job) {
       this.#timer = setTimeout(() => void this.#end(), this.#idleMs).unref()
@@ -117,10 +126,28 @@ export class Compiler {
     }, this.#timeLimitMs)
   }
 
+  /** The oldest source of the tenant who was served the longest ago, or never. */
+  #takeNext(): Job | undefined {
+    const waits = (job: Job): number => this.#served.indexOf(job.tenant)
+    let next = this.#waiting[0]
+    for (const job of this.#waiting) {
+      const ago = waits(job)
+      if (ago < 0) next = waits(next!) < 0 ? next : job
+      else if (waits(next!) >= 0 && ago > waits(next!)) next = job
+    }
+    if (!next) {
+      this.#served = []
+      return undefined
+    }
+    this.#waiting.splice(this.#waiting.indexOf(next), 1)
+    this.#served = [next.tenant, ...this.#served.filter((tenant) => tenant !== next.tenant)].slice(0, WAITING_MAX)
+    return next
+  }
+
   #start(): ChildProcess {
-    const process = fork(
+    const child = fork(
       fileURLToPath(new URL('./compile.process.js', import.meta.url)),
-      [JSON.stringify(this.#files)],
+      [JSON.stringify(this.#files), String(process.pid)],
       {
         execArgv: [`--max-old-space-size=${this.#heapMiB}`],
         env: {},
@@ -129,14 +156,14 @@ export class Compiler {
         stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       },
     )
-    process.on('message', (reply: CompileReply) => {
-      if (process !== this.#process) return
+    child.on('message', (reply: CompileReply) => {
+      if (child !== this.#process) return
       if ('output' in reply) this.#settle(reply.output)
-      else this.#fall(process, reply.failure)
+      else this.#fall(child, reply.failure)
     })
-    process.on('error', (error) => this.#fall(process, error.message))
-    process.on('exit', () => this.#fall(process, 'its process ended; the source may be too much for it'))
-    return process
+    child.on('error', (error) => this.#fall(child, error.message))
+    child.on('exit', () => this.#fall(child, 'its process ended; the source may be too much for it'))
+    return child
   }
 
   #settle(output: CompileResult): void {

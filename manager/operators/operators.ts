@@ -132,7 +132,7 @@ export class Operators {
         throw taken(name, version, 'another source')
       }
       const entry = await this.#limits.addOperator(tenant, async () => {
-        const compiled = await this.#limits.compile(tenant, (took) => this.#compiler.compile(input, took))
+        const compiled = await this.#limits.compile(tenant, (took) => this.#compiler.compile(tenant, input, took))
         const digest = createHash('sha256').update(compiled.wasm).digest('hex')
         return this.#keep(tenant, { name, version, source }, digest, compiled)
       })
