@@ -6,7 +6,6 @@ import { GuestAbort } from './fault.ts'
 
 /** What the imports need of the instance that runs. */
 export interface RunningGuest {
-  readonly bytes: Uint8Array
   /** They ask for the text where they keep it: reading it takes longer than the call. */
   readonly owner: {
     rejected(inputOffset: number, message: () => string): void

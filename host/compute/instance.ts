@@ -1,41 +1,17 @@
 // One sandbox of an operator in one pipeline, and the call as a transaction: a call that faults has never been.
-// Runs on: compute. Linear memory is the guest's; snapshot and call log are ours.
+// Runs on: compute. The sandbox is the guest; snapshot and call log are ours.
 //
 // Undo: the last snapshot of memory and mutable globals, plus the input since then. After a fault the snapshot is put back and
 // the kept calls run again with their output discarded; guests are deterministic, so it is the same state.
 
-import {
-  ABI_VERSION,
-  CHANGE_RESET,
-  FAULT_INVALID_RECORD,
-  MAILBOX_INPUT,
-  MAILBOX_OUTPUT,
-  MAILBOX_OUTPUT_BYTES,
-  MAILBOX_PORTS_HIGH,
-  MAILBOX_PORTS_LOW,
-  MAILBOX_PROGRESS,
-  RECORD_LENGTH,
-} from '../record/record.ts'
+import { CHANGE_RESET, FAULT_INVALID_RECORD, RECORD_LENGTH } from '../record/record.ts'
 import type { ImageMemory } from '../ring/image-memory.ts'
-import { DEPTH_EXPORT, FUEL_EXPORT, GROW_FAILED_EXPORT, PAGES_EXPORT } from '../sandbox/write-module.ts'
 import { CALL_CONFIGURE, CALL_FLUSH, CALL_PROCESS, CALL_WATERMARK, CallLog } from './call-log.ts'
-import { type Fault, faultOf, GuestAbort } from './fault.ts'
+import { type Fault, GuestAbort } from './fault.ts'
+import { Guest, type LoadedModule, REGION_BYTES, REGION_BYTES_IDLE } from './guest.ts'
 import { runAs } from './imports.ts'
-import { settingsFuel } from './limits.ts'
-import {
-  isStartedMemoryKnown,
-  memoryOf,
-  noteStartedMemory,
-  packMemory,
-  type RestingState,
-  unpackMemory,
-} from './resting-state.ts'
-import { takeInstance } from './spare-instances.ts'
-
-/** Regions before the first record: idle instances stay small. */
-const REGION_BYTES_IDLE = 4 << 10
-/** Regions from the first record on. */
-export const REGION_BYTES = 128 << 10
+import { type InstanceLimits, settingsFuel } from './limits.ts'
+import { isStartedMemoryKnown, memoryOf, packMemory, type RestingState, unpackMemory } from './resting-state.ts'
 
 /** An instance's snapshots may take this share of its time. */
 const SNAPSHOT_SHARE = 0.05
@@ -45,33 +21,6 @@ const FUEL_OF_REPLAY = 0x7fffffff
 const COPY_MS_PER_BYTE = 0.05 / (1 << 20)
 /** More memory than this does not rest: packing it would hold up the neighbours. */
 const REST_BYTES_MAX = 1 << 20
-
-/** A compiled, admitted module and what is known of it. */
-export interface LoadedModule {
-  digest: string
-  module: WebAssembly.Module
-  /** Exports added by admission that hold the mutable globals. */
-  globals: string[]
-  memoryBytesMax: number
-  /** `spqr:depth` above it: the calls went too deep. */
-  depthLimit: number
-}
-
-export interface InstanceLimits {
-  /** Fuel of one call with many records. */
-  fuelPerCall: number
-  /** Fuel of a call with one record. */
-  fuelPerRecord: number
-  /** Fuel of a flush or a watermark: they go over the whole state. */
-  fuelPerFlush: number
-  /** Fuel of the start, of a configuration, of making regions. */
-  fuelPerSetup: number
-  outputBytesPerRecord: number
-  /** Linear memory; may be less than what the module itself is bound to. */
-  memoryBytes: number
-  /** So many pages a call may grow by, 64 KiB each; what grows by more ends as if its fuel were used up. None: no other bound. */
-  growthPages?: number
-}
 
 /** All that a call needs to go on from, between two calls. */
 export interface InstanceState {
@@ -92,24 +41,10 @@ export interface InstanceOwner {
   woke(): void
 }
 
-interface GuestExports {
-  memory: WebAssembly.Memory
-  spqr_abi(): number
-  spqr_start?(): void
-  allocate(inputBytes: number, outputBytes: number): number
-  configure(bytes: number): number
-  process(bytes: number): number
-  flush(): number
-  watermark(eventTimeMs: number): number
-}
-
 export class Instance {
   readonly loaded: LoadedModule
   readonly limits: InstanceLimits
   readonly owner: InstanceOwner
-  /** View of linear memory; made anew when it grew. */
-  bytes!: Uint8Array
-  words!: Int32Array
   /** The fault of the last call that had one. */
   fault: Fault | null = null
   /** flush_now was called. */
@@ -128,17 +63,9 @@ export class Instance {
   clock = 0
   seed = 1
 
-  private exports!: GuestExports
+  private readonly guest: Guest
   /** It rests: this is all there is of it. */
   private resting: RestingState | null = null
-  private fuel: WebAssembly.Global | undefined
-  private depth: WebAssembly.Global | undefined
-  private growFailed: WebAssembly.Global | undefined
-  private pages: WebAssembly.Global | undefined
-  private globals: WebAssembly.Global[] = []
-  private mailbox = 0
-  private inputCapacity = 0
-  private input = 0
   private portsLow = -1
   private portsHigh = -1
 
@@ -154,21 +81,26 @@ export class Instance {
     this.loaded = loaded
     this.limits = limits
     this.owner = owner
-    this.instantiate()
+    this.guest = new Guest(loaded)
   }
 
   get memoryBytes(): number {
     if (this.resting !== null) return this.resting.memoryBytes
-    return this.exports.memory.buffer.byteLength
+    return this.guest.memoryBytes
+  }
+
+  /** View of linear memory, until it grows. */
+  get bytes(): Uint8Array {
+    return this.guest.bytes
   }
 
   /** Largest input of one call. */
   get inputBytesMax(): number {
-    return Math.max(this.inputCapacity, REGION_BYTES)
+    return Math.max(this.guest.inputCapacity, REGION_BYTES)
   }
 
   get progress(): number {
-    return this.words[(this.mailbox + MAILBOX_PROGRESS) >> 2]! >>> 0
+    return this.guest.progress
   }
 
   /** Says which output ports have a consumer, from the next call on. */
@@ -179,12 +111,7 @@ export class Instance {
 
   /** Runs the module's own top level, makes the regions. @returns false: `fault` says why */
   start(fuel = this.limits.fuelPerSetup): boolean {
-    return this.guarded(fuel, undefined, () => {
-      this.exports.spqr_start?.()
-      if (this.exports.spqr_abi() !== ABI_VERSION) throw new GuestAbort('OPERATOR_TRAP', 'another ABI version')
-      this.allocate(REGION_BYTES_IDLE)
-      noteStartedMemory(this.loaded.module, this.exports.memory.buffer as ArrayBuffer)
-    })
+    return this.guarded(fuel, undefined, () => this.guest.start())
   }
 
   /**
@@ -194,7 +121,7 @@ export class Instance {
   configure(settings: Uint8Array, fuel = settingsFuel(this.limits, settings.length)): number {
     if (!this.prepareRegions(settings.length)) return -2
     if (this.configured) this.takeSnapshot()
-    this.bytes.set(settings, this.input)
+    this.bytes.set(settings, this.guest.input)
     const change = this.run(CALL_CONFIGURE, settings.length, fuel)
     if (change < 0) {
       if (this.configured) this.restoreSnapshot()
@@ -214,7 +141,7 @@ export class Instance {
     if (!this.prepareRegions(bytes)) return -1
     // Before the input is copied in: what is undone leaves not even that behind.
     this.prepareUndo(bytes)
-    return this.input
+    return this.guest.input
   }
 
   /**
@@ -273,7 +200,8 @@ export class Instance {
     let from = 0
     for (let i = 0; i < this.log.count; i++) {
       const to = this.log.ends[i]!
-      if (to > from && this.prepareRegions(to - from)) this.bytes.set(this.log.bytes.subarray(from, to), this.input)
+      if (to > from && this.prepareRegions(to - from))
+        this.bytes.set(this.log.bytes.subarray(from, to), this.guest.input)
       this.clock = this.log.clocks[i]!
       this.seed = this.log.seeds[i]!
       this.run(this.log.kinds[i]!, to - from, FUEL_OF_REPLAY)
@@ -292,7 +220,7 @@ export class Instance {
     const globals: Record<string, number | string> = {}
     const { resting } = this
     this.loaded.globals.forEach((name, i) => {
-      const value: unknown = resting ? resting.globals[i] : this.globals[i]!.value
+      const value: unknown = resting ? resting.globals[i] : this.guest.globals[i]!.value
       globals[name] =
         typeof value === 'bigint'
           ? value.toString()
@@ -303,23 +231,23 @@ export class Instance {
               : String(value)
     })
     if (resting) return { memory: memoryOf(this.loaded.module, resting), globals }
-    const bytes = new Uint8Array(this.exports.memory.buffer)
+    const bytes = new Uint8Array(this.guest.memory)
     return { memory: copies ? copies.copy(bytes) : bytes.slice(), globals }
   }
 
   /** Puts an image in place of the state. @throws RangeError where it does not fit the module */
   restore(memory: Uint8Array, globals: Record<string, number | string>): void {
     if (!this.wake()) throw new RangeError(this.fault!.message)
-    this.fit(memory.length)
+    this.guest.fit(memory.length)
     this.bytes.set(memory)
     this.loaded.globals.forEach((name, i) => {
       const value = globals[name]
       if (value === undefined) throw new RangeError(`the snapshot lacks the global ${name}`)
-      const global = this.globals[i]!
+      const global = this.guest.globals[i]!
       global.value = typeof global.value === 'bigint' ? BigInt(value) : Number(value)
     })
     // Where the regions stand is part of the state: the mailbox in it says so.
-    this.readRegions()
+    this.guest.readRegions()
     this.forget()
   }
 
@@ -327,7 +255,8 @@ export class Instance {
   lend(): InstanceState | null {
     if (!this.wake()) return null
     if (this.snapshot === null || this.log.count > 0) this.takeSnapshot()
-    const { snapshot, mailbox, seed } = this
+    const { snapshot, seed } = this
+    const { mailbox } = this.guest
     this.calledMs = performance.now()
     // The next call takes another.
     this.forget()
@@ -337,14 +266,14 @@ export class Instance {
   /** Goes on from where a call elsewhere led to. @throws RangeError: no room, GuestAbort: regions outside of the memory */
   adopt(state: InstanceState): void {
     if (!this.wake()) throw new RangeError(this.fault!.message)
-    this.fit(state.memory.length)
+    this.guest.fit(state.memory.length)
     this.bytes.set(state.memory)
-    for (let i = 0; i < this.globals.length; i++) this.globals[i]!.value = state.globals[i]!
-    this.mailbox = state.mailbox
+    for (let i = 0; i < this.guest.globals.length; i++) this.guest.globals[i]!.value = state.globals[i]!
+    this.guest.mailbox = state.mailbox
     this.seed = state.seed
     this.configured = true
     this.calledMs = performance.now()
-    this.readRegions()
+    this.guest.readRegions()
     this.forget()
   }
 
@@ -355,15 +284,11 @@ export class Instance {
     if (!isStartedMemoryKnown(this.loaded.module)) return
     this.resting = {
       memoryBytes: this.memoryBytes,
-      runs: packMemory(this.loaded.module, this.exports.memory.buffer as ArrayBuffer),
-      globals: this.globals.map((global) => global.value as number | bigint),
+      runs: packMemory(this.loaded.module, this.guest.memory),
+      globals: this.guest.globals.map((global) => global.value as number | bigint),
     }
     this.forget()
-    this.exports = NO_EXPORTS
-    this.fuel = this.depth = this.growFailed = this.pages = undefined
-    this.globals = []
-    this.bytes = NO_BYTES
-    this.words = NO_WORDS
+    this.guest.release()
   }
 
   /** @returns false: the host has no room for another instance, `fault` says so; it goes on resting */
@@ -371,17 +296,17 @@ export class Instance {
     const { resting } = this
     if (resting === null) return true
     try {
-      this.instantiate()
+      this.guest.instantiate()
     } catch (thrown) {
       const message = `the host has no room for the instance: ${(thrown as Error).message}`
       this.fault = { code: 'MEMORY_EXHAUSTED', message, stack: '' }
       return false
     }
     this.resting = null
-    this.fit(resting.memoryBytes)
-    unpackMemory(this.loaded.module, resting.runs, this.exports.memory.buffer as ArrayBuffer)
-    for (let i = 0; i < this.globals.length; i++) this.globals[i]!.value = resting.globals[i]!
-    this.readRegions()
+    this.guest.fit(resting.memoryBytes)
+    unpackMemory(this.loaded.module, resting.runs, this.guest.memory)
+    for (let i = 0; i < this.guest.globals.length; i++) this.guest.globals[i]!.value = resting.globals[i]!
+    this.guest.readRegions()
     this.owner.woke()
     return true
   }
@@ -392,64 +317,18 @@ export class Instance {
     this.log.free()
   }
 
-  private instantiate(): void {
-    const instance = takeInstance(this.loaded.module)
-    this.exports = instance.exports as unknown as GuestExports
-    const all = instance.exports as Record<string, unknown>
-    this.fuel = all[FUEL_EXPORT] as WebAssembly.Global | undefined
-    this.depth = all[DEPTH_EXPORT] as WebAssembly.Global | undefined
-    this.growFailed = all[GROW_FAILED_EXPORT] as WebAssembly.Global | undefined
-    this.pages = all[PAGES_EXPORT] as WebAssembly.Global | undefined
-    this.globals = this.loaded.globals.map((name) => all[name] as WebAssembly.Global)
-    this.renewViews()
-  }
-
-  private renewViews(): void {
-    const buffer = this.exports.memory.buffer
-    this.bytes = new Uint8Array(buffer)
-    this.words = new Int32Array(buffer)
-  }
-
-  private allocate(regionBytes: number): void {
-    const mailbox = this.exports.allocate(regionBytes, Math.min(regionBytes, REGION_BYTES))
-    if (mailbox <= 0 || (mailbox & 3) !== 0 || mailbox + 32 > this.memoryBytes) {
-      throw new GuestAbort('OPERATOR_TRAP', `allocate answered the mailbox ${mailbox}`)
-    }
-    this.mailbox = mailbox
-    this.readRegions()
-  }
-
-  /** @throws GuestAbort where the guest names regions outside of its memory */
-  private readRegions(): void {
-    this.renewViews()
-    this.checkRegion(MAILBOX_INPUT)
-    this.checkRegion(MAILBOX_OUTPUT)
-    const at = (this.mailbox + MAILBOX_INPUT) >> 2
-    this.input = this.words[at]! >>> 0
-    this.inputCapacity = this.words[at + 1]! >>> 0
-  }
-
-  /** @throws GuestAbort where the region that the mailbox names there is outside of the memory */
-  private checkRegion(field: number): void {
-    const at = (this.mailbox + field) >> 2
-    const from = this.words[at]! >>> 0
-    if ((from & 7) !== 0 || from + (this.words[at + 1]! >>> 0) > this.bytes.length) {
-      throw new GuestAbort('OPERATOR_TRAP', 'the regions are outside of the memory')
-    }
-  }
-
   /** Makes the regions large enough. */
   private prepareRegions(bytes: number): boolean {
     if (!this.wake()) return false
     const wanted = bytes > REGION_BYTES_IDLE && bytes <= REGION_BYTES ? REGION_BYTES : bytes
-    if (wanted <= this.inputCapacity) return true
+    if (wanted <= this.guest.inputCapacity) return true
     // A guest that faults in the middle of it is put back as well.
     if (this.configured && this.snapshot === null) this.takeSnapshot()
-    if (!this.guarded(this.limits.fuelPerSetup, undefined, () => this.allocate(wanted))) {
+    if (!this.guarded(this.limits.fuelPerSetup, undefined, () => this.guest.allocate(wanted))) {
       if (this.snapshot !== null && !this.replaying) this.rollBack()
       return false
     }
-    if (this.inputCapacity < bytes) {
+    if (this.guest.inputCapacity < bytes) {
       this.fault = { code: 'MEMORY_EXHAUSTED', message: `no room for an input of ${bytes} bytes`, stack: '' }
       return false
     }
@@ -470,7 +349,7 @@ export class Instance {
     if (kind !== CALL_WATERMARK) this.seed = (Math.imul(this.seed | 0, 1664525) + 1013904223) >>> 0
     this.clock = Date.now()
     const at = this.log.add(kind, bytes, this.clock, this.seed)
-    if (bytes > 0) this.log.bytes.set(this.bytes.subarray(this.input, this.input + bytes), at)
+    if (bytes > 0) this.log.bytes.set(this.bytes.subarray(this.guest.input, this.guest.input + bytes), at)
     const started = performance.now()
     this.calledMs = started
     const status = this.run(kind, bytes, kind === CALL_PROCESS ? this.limits.fuelPerCall : this.limits.fuelPerFlush)
@@ -488,19 +367,10 @@ export class Instance {
     // What a call has grown by once it grows by again.
     const growthPages = this.replaying || kind === CALL_CONFIGURE ? undefined : this.limits.growthPages
     this.guarded(budget, growthPages, () => {
-      const base = this.mailbox >> 2
-      this.words[base + (MAILBOX_PORTS_LOW >> 2)] = this.portsLow
-      this.words[base + (MAILBOX_PORTS_HIGH >> 2)] = this.portsHigh
-      this.words[base + (MAILBOX_PROGRESS >> 2)] = 0
-      const exports = this.exports
-      if (kind === CALL_PROCESS) status = exports.process(bytes)
-      else if (kind === CALL_FLUSH) status = exports.flush()
-      else if (kind === CALL_CONFIGURE) status = exports.configure(bytes)
-      else status = exports.watermark(this.seed)
+      status = this.guest.call(kind, bytes, this.portsLow, this.portsHigh, this.seed)
       this.handOver()
       // What a call leaves is what the next one, an undo or a restart begins with.
-      this.checkRegion(MAILBOX_INPUT)
-      this.checkRegion(MAILBOX_OUTPUT)
+      this.guest.checkRegions()
       if (this.memoryBytes > this.limits.memoryBytes) {
         throw new GuestAbort('MEMORY_EXHAUSTED', `the operator used up its ${this.limits.memoryBytes >> 20} MiB`)
       }
@@ -519,49 +389,38 @@ export class Instance {
   }
 
   memoryView(): Uint8Array {
-    if (this.bytes.buffer !== this.exports.memory.buffer) this.renewViews()
-    return this.bytes
+    return this.guest.memoryView()
   }
 
   /** Takes the records that stand in the output region. */
   handOver(): void {
-    this.memoryView()
-    const base = this.mailbox >> 2
-    const bytes = this.words[base + (MAILBOX_OUTPUT_BYTES >> 2)]! >>> 0
+    const { guest } = this
+    const bytes = guest.outputBytes()
     if (bytes === 0) return
-    const output = this.words[base + (MAILBOX_OUTPUT >> 2)]! >>> 0
-    if ((output & 7) !== 0 || (bytes & 7) !== 0 || output + bytes > this.bytes.length) {
-      throw new GuestAbort('OPERATOR_TRAP', 'the output is outside of the memory')
-    }
     if (!this.emits) throw new GuestAbort('OPERATOR_TRAP', 'the operator emitted where it was given no record')
-    if (!this.replaying) this.owner.emitted(this.bytes, output, output + bytes)
-    this.words[base + (MAILBOX_OUTPUT_BYTES >> 2)] = 0
+    const output = guest.outputAt
+    if (!this.replaying) this.owner.emitted(guest.bytes, output, output + bytes)
+    guest.outputTaken()
   }
 
   /** Runs guest code under a fuel budget; a trap becomes `fault`. */
   private guarded(fuel: number, growthPages: number | undefined, call: () => void): boolean {
-    if (this.fuel) this.fuel.value = fuel
-    if (this.depth) this.depth.value = 0
-    if (this.growFailed) this.growFailed.value = 0
-    if (this.pages) this.pages.value = growthPages === undefined ? -1 : (this.memoryBytes >> 16) + growthPages
+    const { guest } = this
+    guest.meter(fuel, growthPages)
     let failed = true
     try {
       runAs(this, call)
       failed = false
       return true
     } catch (thrown) {
-      this.fault = faultOf(thrown, {
-        fuelLeft: this.fuel ? (this.fuel.value as number) : 0,
-        tooDeep: this.depth !== undefined && (this.depth.value as number) > this.loaded.depthLimit,
-        growFailed: this.growFailed?.value === 1,
-        memoryBytesMax: this.limits.memoryBytes,
-      })
+      this.fault = guest.faultOf(thrown, this.limits.memoryBytes)
       return false
     } finally {
       // A trap of the engine leaves the counter where it was last looked at: what faulted is billed in full.
       // What a replay takes depends on when snapshots were taken: it is not the records'.
-      if (this.fuel && !this.replaying) this.fuelUsed += failed ? fuel : fuel - Math.max(0, this.fuel.value as number)
-      if (this.bytes.buffer !== this.exports.memory.buffer) this.renewViews()
+      const left = guest.fuelLeft
+      if (left !== undefined && !this.replaying) this.fuelUsed += failed ? fuel : fuel - Math.max(0, left)
+      guest.memoryView()
     }
   }
 
@@ -575,8 +434,8 @@ export class Instance {
     const size = this.memoryBytes
     if (this.snapshot === null || this.snapshot.length !== size) this.snapshot = new Uint8Array(size)
     this.snapshot.set(this.bytes)
-    for (let i = 0; i < this.globals.length; i++) this.snapshotGlobals[i] = this.globals[i]!.value
-    this.snapshotRegions = this.mailbox
+    for (let i = 0; i < this.guest.globals.length; i++) this.snapshotGlobals[i] = this.guest.globals[i]!.value
+    this.snapshotRegions = this.guest.mailbox
     this.log.clear()
     this.busySinceSnapshotMs = 0
     const took = performance.now() - started
@@ -585,22 +444,10 @@ export class Instance {
 
   private restoreSnapshot(): void {
     const snapshot = this.snapshot!
-    this.fit(snapshot.length)
+    this.guest.fit(snapshot.length)
     this.bytes.set(snapshot)
-    for (let i = 0; i < this.globals.length; i++) this.globals[i]!.value = this.snapshotGlobals[i]!
-    this.mailbox = this.snapshotRegions
-    this.readRegions()
-  }
-
-  /** Makes the memory exactly this large: memory that grew since needs a fresh instance. */
-  private fit(bytes: number): void {
-    if (this.memoryBytes > bytes) this.instantiate()
-    const missing = (bytes - this.memoryBytes) >> 16
-    if (missing > 0) this.exports.memory.grow(missing)
-    this.renewViews()
+    for (let i = 0; i < this.guest.globals.length; i++) this.guest.globals[i]!.value = this.snapshotGlobals[i]!
+    this.guest.mailbox = this.snapshotRegions
+    this.guest.readRegions()
   }
 }
-
-const NO_EXPORTS = {} as GuestExports
-const NO_BYTES = new Uint8Array(0)
-const NO_WORDS = new Int32Array(0)

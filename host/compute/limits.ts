@@ -3,8 +3,23 @@
 // made again elsewhere with its whole budget: only that decides what a record may cost.
 // Runs on: compute.
 
-import type { InstanceLimits } from './instance.ts'
 import type { OperatorSpec } from './messages.ts'
+
+export interface InstanceLimits {
+  /** Fuel of one call with many records. */
+  fuelPerCall: number
+  /** Fuel of a call with one record. */
+  fuelPerRecord: number
+  /** Fuel of a flush or a watermark: they go over the whole state. */
+  fuelPerFlush: number
+  /** Fuel of the start, of a configuration, of making regions. */
+  fuelPerSetup: number
+  outputBytesPerRecord: number
+  /** Linear memory; may be less than what the module itself is bound to. */
+  memoryBytes: number
+  /** So many pages a call may grow by, 64 KiB each; what grows by more ends as if its fuel were used up. None: no other bound. */
+  growthPages?: number
+}
 
 /** Bytes of one batch; a record may be larger. */
 export const BATCH_BYTES = 64 << 10

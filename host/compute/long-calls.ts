@@ -5,8 +5,7 @@
 
 import type { CallOutcome } from './call-outcome.ts'
 import type { Fault } from './fault.ts'
-import type { InstanceLimits } from './instance.ts'
-import { FLUSH_SLICE_FUEL, SLICE_FUEL, SLICE_OUTPUT_BYTES } from './limits.ts'
+import { FLUSH_SLICE_FUEL, type InstanceLimits, SLICE_FUEL, SLICE_OUTPUT_BYTES } from './limits.ts'
 import type { NodeOwner, OperatorNode } from './operator-node.ts'
 import type { Part } from './salvage.ts'
 import type { Verdict } from './trial.ts'

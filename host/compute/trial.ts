@@ -4,7 +4,9 @@
 // whole budget and answers with what came of it. Only that decides FUEL_EXHAUSTED, so the same record ends the same everywhere.
 
 import type { Fault } from './fault.ts'
-import type { InstanceLimits, InstanceState, LoadedModule } from './instance.ts'
+import type { LoadedModule } from './guest.ts'
+import type { InstanceState } from './instance.ts'
+import type { InstanceLimits } from './limits.ts'
 
 /** How an instance is started: from an image where there is one, with these settings. */
 export interface Start {

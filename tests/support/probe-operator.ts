@@ -1,6 +1,6 @@
 // An operator that does what its records tell it to, well-behaved or not: for tests of instances, nodes and pipelines.
 
-import type { LoadedModule } from '../../host/compute/instance.ts'
+import type { LoadedModule } from '../../host/compute/guest.ts'
 import type { TraceInfo } from '../../host/compute/messages.ts'
 import { admit } from '../../host/sandbox/admit.ts'
 import type { AdmissionLimits } from '../../host/sandbox/limits.ts'

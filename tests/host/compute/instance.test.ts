@@ -2,7 +2,8 @@
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { Instance, type InstanceLimits, type InstanceOwner } from '../../../host/compute/instance.ts'
+import { Instance, type InstanceOwner } from '../../../host/compute/instance.ts'
+import type { InstanceLimits } from '../../../host/compute/limits.ts'
 import { RecordBuffer } from '../../../host/record/record.ts'
 import { seeded } from '../../support/client.ts'
 import { ComputeDriver, edge, graphOf, operator } from '../../support/compute-driver.ts'
