@@ -36,7 +36,11 @@ const STEPS: Step[] = [
   { command: 'cat > /tmp/streak/test.json' },
   { command: 'npx spqr operator test', prints: /two late flights in a row[\s\S]*1 passed, 0 failed/ },
   { command: 'npx spqr operator push', prints: /pushed streak@1\.0\.0/ },
-  { command: 'npx spqr pipeline apply', prints: /-:4:\d+: \/components\/1\/settings\/length /, how: 'fails' },
+  {
+    command: 'npx spqr pipeline apply',
+    prints: /-:4:\d+: \/components\/1\/settings\/length must be of type integer, not string/,
+    how: 'fails',
+  },
   { command: 'npx spqr pipeline apply', prints: /created bad-runs: running/ },
   { command: 'curl -N', prints: /data: \{"time":"2001-/, how: 'streams' },
   { command: 'npx spqr pipeline apply', prints: /created orders: running/ },

@@ -57,7 +57,7 @@ function statsText(stats: Stats, before: Stats | undefined, elapsedMs: number): 
     const rate = earlier
       ? Math.round(((s.recordsOut || s.recordsIn) - (earlier.recordsOut || earlier.recordsIn)) / (elapsedMs / 1000))
       : undefined
-    const { p50, p99 } = s.latencyUs
+    const [p50, p99] = [s.latencyUs.p50, s.latencyUs.p99].map((us) => (us > 100 ? Math.round(us) : us))
     const memory = s.memoryBytes ? `${Math.ceil(s.memoryBytes / 1024)} KiB` : ''
     return [id, s.recordsIn, s.recordsOut, ...(before ? [rate] : []), s.errors, s.deadLetters, p50, p99, memory]
   })

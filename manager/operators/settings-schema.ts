@@ -78,9 +78,18 @@ export class SettingsSchemas {
       .filter((unit) => !WHOLE.has(unit.keyword) || !hasDeeper(unit, errors))
       .map(({ keyword, instanceLocation, error }) => ({
         pointer: decodeURIComponent(instanceLocation.slice(1)),
-        message: keyword === 'false' ? 'is not a setting of this operator' : error,
+        message: keyword === 'false' ? 'is not a setting of this operator' : inOurWords(error),
       }))
   }
+}
+
+/** What the validator says of a value, as the product says it of its own settings. */
+function inOurWords(error: string): string {
+  const type = /^Instance type "(\w+)" is invalid\. Expected (.+)\.$/.exec(error)
+  if (type) return `must be of type ${type[2]!.replaceAll('"', '').replaceAll(', ', ' or ')}, not ${type[1]}`
+  return error
+    .replace(/^Instance does not have required property (".*")\.$/, 'needs $1')
+    .replace(/^Instance does not match any of (.*)\.$/, 'must be one of $1')
 }
 
 function hasDeeper(unit: OutputUnit, all: OutputUnit[]): boolean {
