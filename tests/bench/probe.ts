@@ -88,7 +88,7 @@ class ProbeEmitter implements Emitter {
       gaps: this.#gaps,
       barriersUs: this.#barriersUs,
     }
-    writeSync(1, `${JSON.stringify(report)}\n`)
+    writeWhole(Buffer.from(`${JSON.stringify(report)}\n`))
     return Promise.resolve()
   }
 
@@ -99,6 +99,17 @@ class ProbeEmitter implements Emitter {
       if (left <= 0) return us
     }
     return 0
+  }
+}
+
+/** To standard output, a pipe that takes what it has room for. */
+function writeWhole(bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(1, bytes, at)
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code !== 'EAGAIN') throw thrown
+    }
   }
 }
 
