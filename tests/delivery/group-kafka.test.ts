@@ -11,7 +11,10 @@ import { Product } from '../support/delivery.ts'
 import { skipWithoutKafka, startKafka, type TestKafka } from '../support/kafka.ts'
 import { Feeder, makeTopics, PARTITIONS, passing, readBy, whatCame } from '../support/rebalance.ts'
 
-const EVICTIONS = 3
+/** EVICTIONS=60 node dist/tests/run.js delivery/group-kafka for more. */
+const EVICTIONS = Number(process.env.EVICTIONS ?? 8)
+/** They come at all moments of an epoch. */
+const SPREAD_MS = 150
 
 const isSkipped = skipWithoutKafka('a source in a group of Kafka')
 const test = suite('a source in a group of Kafka')
@@ -83,7 +86,10 @@ group('one that the brokers have put out goes back to its last checkpoint and jo
   let told = 0
   let isPutOut = false
   const faults: string[] = []
+  /** For who reads of a failure. */
+  const story: string[] = []
   const take = ({ kind, state, text }: PipelineEvent): void => {
+    story.push(`${(performance.now() / 1000).toFixed(2)} s: ${kind} ${state ?? text}`)
     if (kind === 'fault') faults.push(String(text))
     if (kind === 'fault' && /has gone on without this reader/.test(String(text))) isPutOut = true
     // It is said by who finds out, and by the pipeline that goes back.
@@ -98,6 +104,7 @@ group('one that the brokers have put out goes back to its last checkpoint and jo
       const member = await memberOf()
       if (member === undefined || member === last) return undefined
       last = member
+      await new Promise((soon) => setTimeout(soon, (told * 37) % SPREAD_MS))
       await cluster.attempt('put a member out', () => {
         return cluster.sendToCoordinator('group', `${tag}-group`, leaveGroupRequest(`${tag}-group`, member))
       })
@@ -105,7 +112,10 @@ group('one that the brokers have put out goes back to its last checkpoint and jo
     },
     () => `it was told ${told} times`,
   )
-  const counts = await whatCame(client, `${tag}-out`, await feeder.end())
+  const counts = await whatCame(client, `${tag}-out`, await feeder.end()).catch(async (thrown) => {
+    const { components } = await client.ok('GET', '/v1/pipelines/out/stats')
+    throw new Error([thrown.message, ...story, JSON.stringify(components)].join('\n'))
+  })
   unwatch()
   assert.equal(
     faults.filter((text) => /Cannot go on with the transaction/.test(text)),

@@ -93,15 +93,20 @@ export class SlotCheckpoints {
     this.standing.emitterPositions.delete(component)
   }
 
+  /** No epoch begins any more. */
+  private get isOver(): boolean {
+    return this.parts.dropped || this.parts.isLost || this.completed
+  }
+
   /** Something entered or changed: a checkpoint is due within the interval. */
   dirty(): void {
-    if (this.isDirty || this.parts.dropped || this.completed) return
+    if (this.isDirty || this.isOver) return
     this.isDirty = true
     this.timer = setTimeout(() => {
       this.timer = null
       this.inTurn(undefined, false).catch((thrown) => {
         // With all sources ended the last checkpoint comes by itself.
-        if (this.parts.dropped || this.parts.sourcesEnded) return
+        if (this.isOver || this.parts.sourcesEnded) return
         this.parts.report(SpqrError.from(thrown))
         this.dirty()
       })
@@ -166,7 +171,8 @@ export class SlotCheckpoints {
   /** @param whole with barriers, whatever the delivery: somebody goes on from it */
   private begin(savepoint: string | undefined, whole: boolean): Promise<CheckpointSummary> {
     const { id, delivery, revision, checkpointEveryMs } = this.parts.spec
-    if (this.parts.dropped || this.completed) throw new SpqrError('INVALID_STATE', `Pipeline "${id}" does not run.`)
+    if (this.parts.isLost) throw lost(this.parts)
+    if (this.isOver) throw new SpqrError('INVALID_STATE', `Pipeline "${id}" does not run.`)
     this.isDirty = false
     this.stopTimer()
     // At most once: what was read counts as done, so no barrier need flow.
@@ -292,7 +298,11 @@ export class SlotCheckpoints {
     this.completed = true
     this.stopTimer()
     const last = this.settled()
-      .then(() => this.flushLetters(++this.epoch))
+      .then(() => {
+        // The epoch before it was not stored: what that had written would be missing.
+        if (this.parts.isLost) throw lost(this.parts)
+        return this.flushLetters(++this.epoch)
+      })
       .then(() => this.commit(this.epoch, {}, true))
       .then(
         () => {
@@ -300,7 +310,7 @@ export class SlotCheckpoints {
           for (const { done } of this.awaitingEnd.splice(0)) done()
         },
         (thrown) => {
-          if (this.parts.dropped) return
+          if (this.parts.dropped || this.parts.isLost) return
           const error = SpqrError.from(thrown)
           if (error.retriable) this.parts.fallBack(error)
           else this.parts.fail('', error)
@@ -387,4 +397,9 @@ export class SlotCheckpoints {
 
 function stopped(parts: SlotParts): SpqrError {
   return new SpqrError('INVALID_STATE', `Pipeline "${parts.spec.id}" was stopped.`)
+}
+
+function lost(parts: SlotParts): SpqrError {
+  const text = `Pipeline "${parts.spec.id}" goes back to its last checkpoint; try again.`
+  return new SpqrError('INVALID_STATE', text, { retriable: true })
 }

@@ -51,6 +51,8 @@ export class SlotParts {
   committed = 0
   /** It was stopped: nothing more comes of it. */
   dropped = false
+  /** The present epoch cannot be stored: it is about to be dropped, and until then no other epoch may begin. */
+  isLost = false
 
   constructor(key: number, spec: BridgeSpec, context: SlotContext, compute: ComputeLink) {
     this.key = key
@@ -95,6 +97,7 @@ export class SlotParts {
 
   /** The present epoch cannot be stored: the pipeline goes on from the one before. */
   fallBack(error: SpqrError): void {
+    this.isLost = true
     if (this.dropped) return
     this.context.toControl({ type: 'fell-back', pipeline: this.key, error: error.toMessage() })
   }

@@ -185,7 +185,10 @@ export class SlotTransactions {
     const names = transactionNames(name)
     const open = this.#open.get(name)
     if (!open) {
-      if (names.slot.length === 1 || this.#busy.has(names.own)) return
+      if (names.slot.length === 1) return
+      // Of an epoch that the slot never reached by its checkpoints: it would hold up all that come after it.
+      const left = this.#busy.get(names.own)
+      if (left) return this.abort(left.name)
       // Whoever had the slot meanwhile has fenced the identity that this thread had.
       this.#held.delete(names.own)
       await Promise.all(names.slot.map((id) => this.#hold(id)))

@@ -241,6 +241,20 @@ kafkaTest('a slot’s next epoch is written while the one before commits', async
   await transport.abort(name(8))
 })
 
+kafkaTest('what was written two epochs ahead does not hold up who begins again', async ({ transport, topic }) => {
+  await transport.createTopic({ name: topic })
+  const slot = slotId()
+  const name = (epoch: number): string => `${slot.tenant}/${slot.pipeline}/${epoch}`
+  for (const epoch of [2, 3, 4]) {
+    if (epoch === 4) await transport.abort(name(2))
+    await append(transport, topic, values(epoch, 1), { transaction: name(epoch) })
+  }
+  for (const epoch of [2, 3]) await transport.abort(name(epoch))
+  await append(transport, topic, values(20, 1), { transaction: name(2) })
+  await commit(transport, slot, 2, { transaction: name(2) })
+  assert.equal(texts(await readAll(transport, topic)), texts(values(20, 1)))
+})
+
 kafkaTest('who takes a slot over fences who had it, whatever it still has open', async ({ transport, topic }) => {
   await transport.createTopic({ name: topic })
   const slot = slotId()
