@@ -3,6 +3,7 @@
 import { SpqrError } from '../../schemas/errors.ts'
 import { problemOf } from '../hosts/problem-of.ts'
 import { type ServerSentEvent, serverSentEvents } from '../http/server-sent-events.ts'
+import { SPQR } from './product.ts'
 
 export const DEFAULT_URL = 'http://127.0.0.1:8400'
 
@@ -87,7 +88,7 @@ export class ApiClient {
     const { code, message } = (error.cause ?? error) as NodeJS.ErrnoException
     const why = code === 'ECONNREFUSED' ? 'nothing listens there' : (code ?? message)
     return new Unreachable(
-      `Cannot reach a manager at ${this.url}: ${why}. Start one with "spqr dev", or say in SPQR_URL where it is.`,
+      `Cannot reach a manager at ${this.url}: ${why}. Start one with "${SPQR} dev", or say in SPQR_URL where it is.`,
     )
   }
 }

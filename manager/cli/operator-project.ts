@@ -14,7 +14,7 @@ import { type Compiled, compileOperator } from '../operators/compile.ts'
 import { Failed } from './failed.ts'
 import { readFile } from './files.ts'
 import { placed, print, printError } from './output.ts'
-import { COMPILER_FILES, ROOT } from './product.ts'
+import { COMPILER_FILES, ROOT, SPQR } from './product.ts'
 
 export interface OperatorProject {
   folder: string
@@ -96,7 +96,7 @@ export function newProject(path: string): void {
   mkdirSync(folder, { recursive: true })
   for (const [file, text] of Object.entries(templates(name, folder))) writeFileSync(join(folder, file), text)
   print(`made ${shown(folder)}/: edit index.ts, then`)
-  print(`  spqr operator test ${path}\n  spqr operator push ${path}`)
+  print(`  ${SPQR} operator test ${path}\n  ${SPQR} operator push ${path}`)
 }
 
 function templates(name: string, folder: string): Record<string, string> {

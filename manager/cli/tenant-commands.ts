@@ -14,6 +14,7 @@ import type { Grants, Quotas } from '../../schemas/tenant.ts'
 import { ApiClient, jsonBody } from './api-client.ts'
 import { readFile } from './files.ts'
 import { print, printJson, SILENT, tableOf, timeText } from './output.ts'
+import { SPQR } from './product.ts'
 import { countOf } from './values.ts'
 
 interface Json {
@@ -35,7 +36,7 @@ export function tenantCommands(program: Command): void {
     .action(async (id: string, { json }: Json) => {
       const made = await new ApiClient().json<TenantItem>('POST', '/v1/tenants', jsonBody({ id }))
       if (json) return printJson(made)
-      print(`created ${made.id}; next: spqr tenant token ${made.id} --scopes write,read,ingest`)
+      print(`created ${made.id}; next: ${SPQR} tenant token ${made.id} --scopes write,read,ingest`)
     })
 
   tenant

@@ -6,7 +6,7 @@ import { createManager } from '../../http/create-manager.ts'
 import { serve } from '../../http/serve.ts'
 import { ControlStore } from '../../store/control-store.ts'
 import { errorText, printError } from '../output.ts'
-import { COMPILER_FILES, productVersion, SHIPPED_FOLDER } from '../product.ts'
+import { COMPILER_FILES, productVersion, SHIPPED_FOLDER, SPQR } from '../product.ts'
 import { dataFolder } from './data-folder.ts'
 import { managerHostToken } from './host-token.ts'
 import { addListenOptions, isLoopback, type ListenOptions } from './listen-options.ts'
@@ -60,5 +60,5 @@ async function start({ data, port, listen }: ManagerOptions): Promise<void> {
   })
   const how = file === undefined ? 'with the same SPQR_HOST_TOKEN' : `--token-file ${file}`
   process.stdout.write(`SPQR ${productVersion()} manager is ready at ${listening.url}\n`)
-  process.stdout.write(`Start hosts: spqr host --manager ${listening.url} ${how}\n`)
+  process.stdout.write(`Start hosts: ${SPQR} host --manager ${listening.url} ${how}\n`)
 }
