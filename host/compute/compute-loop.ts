@@ -10,16 +10,14 @@ import { PollScore } from '../ring/poll-score.ts'
 import { Slabs } from './counters.ts'
 import { FairQueue } from './fair-queue.ts'
 import type { LoadedModule } from './guest.ts'
-import { limitsOf } from './limits.ts'
-import type { BridgeToCompute, ComputeToBridge, FromCompute, ToCompute, TraceInfo } from './messages.ts'
+import type { BridgeToCompute, ChangeResult, ComputeToBridge, FromCompute, ToCompute, TraceInfo } from './messages.ts'
 import { RingOutput } from './output.ts'
 import { Pipeline, type PipelineContext } from './pipeline.ts'
+import { LongSetups, type Ready, setUpElsewhere } from './setup.ts'
 import { Sink } from './sink.ts'
 import { makeSpare } from './spare-instances.ts'
-import { LongStart, settingsRefused } from './start-faults.ts'
 import type { Status } from './status.ts'
 import { Timers } from './timers.ts'
-import type { Started, Verdict } from './trial.ts'
 import { Trials } from './trials.ts'
 
 /** A pipeline's turn, ms: short enough that its neighbours hardly notice. */
@@ -180,12 +178,10 @@ export class ComputeLoop {
         return
       }
       case 'create':
-        this.create(message, new Map())
+        this.create(message)
         return
       case 'change':
-        this.answer(message.request, () => ({
-          changes: this.pipeline(message.pipeline).change(message.graph, message.keepState),
-        }))
+        this.change(message)
         return
       case 'edges':
         this.answer(message.request, () => ({ edges: this.pipeline(message.pipeline).edges() }))
@@ -229,10 +225,9 @@ export class ComputeLoop {
   }
 
   /** @param ready operators that took too long to be started here */
-  private create(message: Extract<ToCompute, { type: 'create' }>, ready: Map<string, Started>): void {
+  private create(message: Extract<ToCompute, { type: 'create' }>, ready: Ready = new Map()): void {
     const link = this.bridges[message.bridge]!
     const pipeline = new Pipeline(message.pipeline, message.graph, message.paused, link.context)
-    let long: LongStart | undefined
     try {
       const changes = pipeline.create(message.images, ready)
       if (message.edges) pipeline.countOn(message.edges)
@@ -240,40 +235,33 @@ export class ComputeLoop {
       this.answer(message.request, () => ({ changes }))
     } catch (thrown) {
       pipeline.drop()
-      if (thrown instanceof LongStart) long = thrown
+      if (thrown instanceof LongSetups) this.startElsewhere(message, ready, thrown)
       else this.refuse(message.request, thrown)
     }
-    if (long) this.startElsewhere(message, ready, long)
   }
 
-  private startElsewhere(
-    message: Extract<ToCompute, { type: 'create' }>,
-    ready: Map<string, Started>,
-    { spec, image }: LongStart,
-  ): void {
+  private startElsewhere(message: Extract<ToCompute, { type: 'create' }>, ready: Ready, long: LongSetups): void {
     const { tenantIndex } = message.graph
-    const judged = ({ fault, state, change, fuelUsed }: Verdict): void => {
-      this.setup.quota.tookFuel(tenantIndex, fuelUsed)
-      if (fault || !state) {
-        this.refuse(message.request, fault ? settingsRefused(spec, fault) : new Error('a start left no state'))
-        return
-      }
-      ready.set(spec.component, { state, change })
-      this.create(message, ready)
+    const { context } = this.bridges[message.bridge]!
+    setUpElsewhere(this.trials, long, ready, {
+      tenant: tenantIndex,
+      pipeline: message.pipeline,
+      loaded: (digest) => context.module(digest),
+      tookFuel: (fuel) => context.tookFuel(tenantIndex, fuel),
+      done: (more) => this.create(message, more),
+      refused: (error) => this.refuse(message.request, error),
+      lost: () => this.create(message, ready),
+    })
+  }
+
+  private change({ request, pipeline: key, graph, keepState }: Extract<ToCompute, { type: 'change' }>): void {
+    const told = (outcome: ChangeResult[] | Error): void => {
+      if (outcome instanceof Error) this.refuse(request, outcome)
+      else this.answer(request, () => ({ changes: outcome }))
     }
-    this.trials.start(
-      { judged, lost: () => this.create(message, ready) },
-      {
-        tenant: tenantIndex,
-        pipeline: message.pipeline,
-        loaded: this.modules.get(spec.digest)!,
-        limits: limitsOf(spec),
-        portsLow: -1,
-        portsHigh: -1,
-        from: { settings: spec.settings, image: image ? { memory: image.memory, globals: image.globals } : null },
-        input: new Uint8Array(0),
-      },
-    )
+    const pipeline = this.pipelines.get(key)
+    if (pipeline) pipeline.changeWherever(graph, keepState, told)
+    else told(notHere(key))
   }
 
   private refuse(request: number, thrown: unknown): void {
@@ -284,7 +272,7 @@ export class ComputeLoop {
 
   private pipeline(key: number): Pipeline {
     const pipeline = this.pipelines.get(key)
-    if (!pipeline) throw new SpqrError('INTERNAL', `there is no pipeline ${key} on this worker`)
+    if (!pipeline) throw notHere(key)
     return pipeline
   }
 
@@ -332,6 +320,10 @@ export class ComputeLoop {
     }
     return { port, bell, context }
   }
+}
+
+function notHere(key: number): SpqrError {
+  return new SpqrError('INTERNAL', `there is no pipeline ${key} on this worker`)
 }
 
 /** What throws in one pipeline ends that one, not the thread and with it all others. */

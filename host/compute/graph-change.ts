@@ -7,14 +7,15 @@ import { SpqrError } from '../../schemas/errors.ts'
 import type { ChangeResult, GraphSpec, Image } from './messages.ts'
 import type { OperatorNode } from './operator-node.ts'
 import type { RunningGraph } from './running-graph.ts'
-import { resetRefused, settingsRefused } from './start-faults.ts'
+import type { Setup } from './setup.ts'
+import { resetRefused } from './start-faults.ts'
 
 /**
  * Changes all that runs but the edges; `rewire` follows.
  * @param keepState refuses what would start an instance anew
- * @throws SpqrError: nothing has changed
+ * @throws SpqrError, LongSetups: nothing has changed
  */
-export function changeGraph(running: RunningGraph, graph: GraphSpec, keepState: boolean): ChangeResult[] {
+export function changeGraph(running: RunningGraph, graph: GraphSpec, keepState: boolean, setup: Setup): ChangeResult[] {
   const { nodes } = running
   refuseRevival(running, graph)
   // What the instances have emitted was made by what they are now.
@@ -23,8 +24,8 @@ export function changeGraph(running: RunningGraph, graph: GraphSpec, keepState: 
   let prepared: Map<string, OperatorNode>
   let changes: ChangeResult[]
   try {
-    prepared = prepare(running, graph, keepState)
-    changes = configure(nodes, graph, prepared, keepState)
+    prepared = prepare(running, graph, keepState, setup)
+    changes = configure(nodes, graph, prepared, keepState, setup)
   } catch (thrown) {
     running.keepSplits(running.spec)
     throw thrown
@@ -68,59 +69,55 @@ function refuseRevival(running: RunningGraph, graph: GraphSpec): void {
 }
 
 /** Starts the instances that are new or of another version, beside the running ones. */
-function prepare(running: RunningGraph, graph: GraphSpec, keepState: boolean): Map<string, OperatorNode> {
+function prepare(running: RunningGraph, graph: GraphSpec, keepState: boolean, setup: Setup): Map<string, OperatorNode> {
   const prepared = new Map<string, OperatorNode>()
   for (const spec of graph.operators) {
     const present = running.nodes.get(spec.component)
     if (present && present.spec.digest === spec.digest && present.spec.ports === spec.ports) continue
     if (present && keepState) throw resetRefused(spec.component)
     const node = running.makeNode(spec, present)
-    const started = node.start(undefined)
-    if (started.fault) throw settingsRefused(spec, started.fault)
+    setup.start(node)
     prepared.set(spec.component, node)
   }
   return prepared
 }
 
-/** Gives running instances their new settings; the first that refuses takes all of them back. */
+/** Gives running instances their new settings; the first that refuses, or is to have them elsewhere, takes all of them back. */
 function configure(
   nodes: ReadonlyMap<string, OperatorNode>,
   graph: GraphSpec,
   prepared: ReadonlyMap<string, OperatorNode>,
   keepState: boolean,
+  setup: Setup,
 ): ChangeResult[] {
   const changes: ChangeResult[] = []
   const done: { node: OperatorNode; image: Image }[] = []
-  const takeBack = (): void => {
-    for (const { node, image } of done) node.instance.restore(image.memory, image.globals)
-  }
   // One that refuses is what it was by itself: only others that were before it are taken back.
   const configured = graph.operators.filter(
     (spec) => !prepared.has(spec.component) && nodes.get(spec.component)!.spec.settings !== spec.settings,
   ).length
-  const mayBeTakenBack = keepState || configured > 1
-  for (const spec of graph.operators) {
-    const fresh = prepared.get(spec.component)
-    if (fresh) {
-      const stateReset = nodes.has(spec.component)
-      changes.push({ component: spec.component, sequence: fresh.sequence + 1, stateReset })
-      continue
+  const mayBeTakenBack = keepState || configured > 1 || prepared.size > 0
+  try {
+    for (const spec of graph.operators) {
+      const fresh = prepared.get(spec.component)
+      if (fresh) {
+        const stateReset = nodes.has(spec.component)
+        changes.push({ component: spec.component, sequence: fresh.sequence + 1, stateReset })
+        continue
+      }
+      const node = nodes.get(spec.component)!
+      if (node.spec.settings === spec.settings) continue
+      const before = mayBeTakenBack ? { node, image: node.image() } : null
+      const stateReset = setup.configure(node, spec)
+      if (stateReset === null) continue
+      if (before) done.push(before)
+      if (stateReset && keepState) throw resetRefused(spec.component)
+      changes.push({ component: spec.component, sequence: node.sequence + 1, stateReset })
     }
-    const node = nodes.get(spec.component)!
-    if (node.spec.settings === spec.settings) continue
-    const before = mayBeTakenBack ? { node, image: node.image() } : null
-    const stateReset = node.configure(spec)
-    if (stateReset === null) {
-      const fault = node.instance.fault!
-      takeBack()
-      throw settingsRefused(spec, fault)
-    }
-    if (before) done.push(before)
-    if (stateReset && keepState) {
-      takeBack()
-      throw resetRefused(spec.component)
-    }
-    changes.push({ component: spec.component, sequence: node.sequence + 1, stateReset })
+    setup.end()
+    return changes
+  } catch (thrown) {
+    for (const { node, image } of done) node.instance.restore(image.memory, image.globals)
+    throw thrown
   }
-  return changes
 }

@@ -110,19 +110,21 @@ export class Instance {
   }
 
   /** Runs the module's own top level, makes the regions. @returns false: `fault` says why */
-  start(fuel = this.limits.fuelPerSetup): boolean {
-    return this.guarded(fuel, undefined, () => this.guest.start())
+  start(fuelMax = Number.POSITIVE_INFINITY): boolean {
+    const { fuelPerSetup, setupGrowthPages } = this.limits
+    return this.guarded(Math.min(fuelPerSetup, fuelMax), setupGrowthPages, () => this.guest.start())
   }
 
   /**
    * Gives the guest its settings, at the start and at each change.
    * @returns CHANGE_KEEP, CHANGE_RESET or, where it faulted and is undone, a negative number
    */
-  configure(settings: Uint8Array, fuel = settingsFuel(this.limits, settings.length)): number {
+  configure(settings: Uint8Array, fuelMax = Number.POSITIVE_INFINITY): number {
     if (!this.prepareRegions(settings.length)) return -2
     if (this.configured) this.takeSnapshot()
     this.bytes.set(settings, this.guest.input)
-    const change = this.run(CALL_CONFIGURE, settings.length, fuel)
+    const fuel = settingsFuel(this.limits, settings.length)
+    const change = this.run(CALL_CONFIGURE, settings.length, Math.min(fuel, fuelMax))
     if (change < 0) {
       if (this.configured) this.restoreSnapshot()
       return change
@@ -324,7 +326,10 @@ export class Instance {
     if (wanted <= this.guest.inputCapacity) return true
     // A guest that faults in the middle of it is put back as well.
     if (this.configured && this.snapshot === null) this.takeSnapshot()
-    if (!this.guarded(this.limits.fuelPerSetup, undefined, () => this.guest.allocate(wanted))) {
+    const { fuelPerSetup, setupGrowthPages } = this.limits
+    const { replaying } = this
+    const fuel = replaying ? FUEL_OF_REPLAY : fuelPerSetup
+    if (!this.guarded(fuel, replaying ? undefined : setupGrowthPages, () => this.guest.allocate(wanted))) {
       if (this.snapshot !== null && !this.replaying) this.rollBack()
       return false
     }
@@ -364,9 +369,10 @@ export class Instance {
     let status = -2
     this.fault = null
     this.emits = kind !== CALL_CONFIGURE
+    const { growthPages, setupGrowthPages } = this.limits
+    const pages = kind === CALL_CONFIGURE ? setupGrowthPages : growthPages
     // What a call has grown by once it grows by again.
-    const growthPages = this.replaying || kind === CALL_CONFIGURE ? undefined : this.limits.growthPages
-    this.guarded(budget, growthPages, () => {
+    this.guarded(budget, this.replaying ? undefined : pages, () => {
       status = this.guest.call(kind, bytes, this.portsLow, this.portsHigh, this.seed)
       this.handOver()
       // What a call leaves is what the next one, an undo or a restart begins with.

@@ -14,11 +14,15 @@ export interface InstanceLimits {
   fuelPerFlush: number
   /** Fuel of the start, of a configuration, of making regions. */
   fuelPerSetup: number
+  /** What a configuration may cost beyond that, for each byte of the settings. */
+  fuelPerSettingsByte: number
   outputBytesPerRecord: number
   /** Linear memory; may be less than what the module itself is bound to. */
   memoryBytes: number
   /** So many pages a call may grow by, 64 KiB each; what grows by more ends as if its fuel were used up. None: no other bound. */
   growthPages?: number
+  /** The same for what `fuelPerSetup` bounds. */
+  setupGrowthPages?: number
 }
 
 /** Bytes of one batch; a record may be larger. */
@@ -27,6 +31,8 @@ export const BATCH_BYTES = 64 << 10
 export const SLICE_FUEL = 8_000_000
 /** Of a flush, which goes over the whole state: sending that elsewhere and back is not done for less. */
 export const FLUSH_SLICE_FUEL = 20_000_000
+/** Of all starts and configurations together that one creation or change of a pipeline takes; a millisecond or two. */
+export const SETUP_SLICE_FUEL = 10_000_000
 /** Within a slice it may hand over so much. */
 export const SLICE_OUTPUT_BYTES = 2 << 20
 /** And grow by so much: memory that grew is made, zeroed and given back page by page, which no fuel counts. */
@@ -46,23 +52,27 @@ export function limitsOf({ limits }: OperatorSpec): InstanceLimits {
     fuelPerRecord: Math.min(FUEL_MAX, limits.fuelPerRecord),
     fuelPerFlush,
     fuelPerSetup: fuelPerFlush,
+    fuelPerSettingsByte: SETTINGS_FUEL_PER_BYTE,
     outputBytesPerRecord: limits.outputBytesPerRecord,
     memoryBytes: limits.memoryBytes,
   }
 }
 
 /** Of a call that takes settings: a document of the largest size with a list of hundreds of thousands of values has enough. */
-export function settingsFuel({ fuelPerSetup }: InstanceLimits, settingsBytes: number): number {
-  return Math.min(FUEL_MAX, fuelPerSetup + settingsBytes * SETTINGS_FUEL_PER_BYTE)
+export function settingsFuel({ fuelPerSetup, fuelPerSettingsByte }: InstanceLimits, settingsBytes: number): number {
+  return Math.min(FUEL_MAX, fuelPerSetup + settingsBytes * fuelPerSettingsByte)
 }
 
 /** Slices of them. */
 export function slicesOf(limits: InstanceLimits): InstanceLimits {
-  const { fuelPerRecord, fuelPerFlush } = limits
+  const { fuelPerRecord, fuelPerFlush, fuelPerSetup } = limits
   return {
     ...limits,
     fuelPerRecord: Math.min(SLICE_FUEL, fuelPerRecord),
     fuelPerFlush: Math.min(FLUSH_SLICE_FUEL, fuelPerFlush),
+    fuelPerSetup: Math.min(SETUP_SLICE_FUEL, fuelPerSetup),
+    fuelPerSettingsByte: 0,
+    setupGrowthPages: SLICE_GROWTH_PAGES,
     ...(isSliced(limits) ? { growthPages: SLICE_GROWTH_PAGES } : {}),
   }
 }

@@ -45,13 +45,17 @@ export class LongCalls {
     this.ports = { portsLow, portsHigh }
   }
 
-  /** Has a record, or without one a flush, made elsewhere. @returns false: its whole budget was no more than a slice */
-  start(part: Part | null): boolean {
+  /**
+   * Has a record, or without one a flush, made elsewhere.
+   * @param isSetupLong it was not even begun: the regions for it could not be made within a slice
+   * @returns false: its whole budget was no more than a slice
+   */
+  start(part: Part | null, isSetupLong = false): boolean {
     const { limits, owner } = this
     const { instance, loaded } = this.node
     const { limits: slices } = instance
     const isWhole = part ? limits.fuelPerRecord <= slices.fuelPerRecord : limits.fuelPerFlush <= slices.fuelPerFlush
-    if (!owner.hasTrials || isWhole) return false
+    if (!owner.hasTrials || (isWhole && !isSetupLong)) return false
     const state = instance.lend()
     if (state === null) return false
     const trial = owner.startTrial(this.node, {
@@ -59,6 +63,7 @@ export class LongCalls {
       limits,
       ...this.ports,
       from: state,
+      settings: null,
       input: part ? part.input.slice(part.from, part.to) : NO_INPUT,
     })
     this.pending = { trial, part }

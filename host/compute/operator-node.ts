@@ -13,14 +13,14 @@ import { FlushSchedule } from './flush-schedule.ts'
 import type { LoadedModule } from './guest.ts'
 import { type Input, takeInput } from './input.ts'
 import { Inputs, NOTHING } from './inputs.ts'
-import { Instance } from './instance.ts'
+import { Instance, type InstanceState } from './instance.ts'
 import { BATCH_BYTES, isSliced, limitsOf, SLICE_FUEL, SLICE_OUTPUT_BYTES, slicesOf } from './limits.ts'
 import { LongCalls } from './long-calls.ts'
 import type { Image, OperatorSpec } from './messages.ts'
 import type { Stage } from './output.ts'
 import { Salvage } from './salvage.ts'
 import type { Timer, Timers } from './timers.ts'
-import type { Started, TrialCall, Verdict } from './trial.ts'
+import type { TrialCall, Verdict } from './trial.ts'
 
 /** An instance that was not called since its start rests after so long, ms. */
 const REST_NEW_MS = 500
@@ -63,6 +63,8 @@ export class OperatorNode {
   readonly instance: Instance
   /** All inputs have ended, and it has flushed. */
   ended = false
+  /** It is given its settings elsewhere: until they hold, or are refused, it does nothing. */
+  private held = false
   /** Of its state at barriers. */
   private readonly copies = new ImageMemory()
   private readonly owner: NodeOwner
@@ -118,34 +120,63 @@ export class OperatorNode {
 
   /**
    * Starts the instance, from an image where there is one.
-   * @param setupFuel less than its whole budget where what is longer is started elsewhere
+   * @param fuelMax less than its whole budget where what is longer is started elsewhere
    * @param started where that has led to
-   * @returns the fault that refuses it
+   * @returns whether its settings reset its state; null: refused, `instance.fault` says why
    */
-  start(image: Image | undefined, setupFuel?: number, started?: Started): { fault: Fault | null; stateReset: boolean } {
+  start(image: Image | undefined, fuelMax: number, started?: Verdict): boolean | null {
     const instance = this.instance
-    if (started) instance.adopt(started.state)
-    else if (!instance.start(setupFuel)) return { fault: instance.fault, stateReset: false }
+    if (!started && !instance.start(fuelMax)) return null
     if (image) {
       if (!started) instance.restore(image.memory, image.globals)
       this.outcome.emission.sequence = image.sequence
       this.schedule.records = image.sinceFlush
       this.ended = image.ended
     }
-    const change = started?.change ?? instance.configure(textEncoder.encode(this.spec.settings), setupFuel)
-    if (change < 0) return { fault: instance.fault, stateReset: false }
+    const fuelLeft = Math.max(0, fuelMax - instance.fuelUsed)
+    const change = started ? this.adopt(started) : instance.configure(textEncoder.encode(this.spec.settings), fuelLeft)
+    if (change < 0) return null
     this.counters.values[MEMORY_BYTES] = instance.memoryBytes
     if (image && !this.ended) this.schedule.arm()
     this.restLater(REST_NEW_MS)
-    return { fault: null, stateReset: change === CHANGE_RESET }
+    return change === CHANGE_RESET
   }
 
-  /** New settings, from the next record on. @returns whether they reset the state; null: refused, `instance.fault` says why */
-  configure(spec: OperatorSpec): boolean | null {
+  /**
+   * New settings, from the next record on.
+   * @param fuelMax less than its whole budget where what is longer is made elsewhere
+   * @param given where that has led to
+   * @returns whether they reset the state; null: refused, `instance.fault` says why
+   */
+  configure(spec: OperatorSpec, fuelMax: number, given?: Verdict): boolean | null {
     this.recall()
-    const change = this.instance.configure(textEncoder.encode(spec.settings))
+    const change = given ? this.adopt(given) : this.instance.configure(textEncoder.encode(spec.settings), fuelMax)
     if (change < 0) return null
     return change === CHANGE_RESET
+  }
+
+  /** Does nothing from now on, for its settings are given elsewhere. @returns its state, to go on from there */
+  hold(): InstanceState {
+    this.recall()
+    const state = this.instance.lend()
+    if (state === null) throw new RangeError(this.instance.fault!.message)
+    this.held = true
+    return state
+  }
+
+  /** Goes on, with the state that it has. */
+  letGo(): void {
+    this.held = false
+  }
+
+  /** Goes on from where its settings led elsewhere. @returns what the guest said to them */
+  private adopt({ state, change, fuelUsed, busyMs, logs, logsDropped }: Verdict): number {
+    const { instance } = this
+    instance.adopt(state!)
+    instance.fuelUsed += fuelUsed
+    instance.busyMs += busyMs
+    this.outcome.tell(logs, logsDropped)
+    return change
   }
 
   /** Says which ports have a consumer. */
@@ -170,7 +201,8 @@ export class OperatorNode {
 
   /** Does the next piece of work. @returns false: there is none that can be done now // hot */
   step(): boolean {
-    if (!this.stage.empty || this.ended || this.longCalls.pending !== null || this.owner.lettersFull) return false
+    if (!this.stage.empty || this.ended || this.held) return false
+    if (this.longCalls.pending !== null || this.owner.lettersFull) return false
     if (this.salvage.parts.length > 0) {
       this.salvage.next()
       return true
@@ -263,6 +295,12 @@ export class OperatorNode {
     }
     this.outcome.begin()
     let at = this.instance.inputFor(taken.bytes)
+    if (at < 0 && this.instance.fault!.code === 'FUEL_EXHAUSTED') {
+      // To make regions takes it longer than a slice.
+      takeInput(bytes, words, run.from, run.to, input, 1, 1, taken)
+      this.takeLong(input, bytes, words)
+      return
+    }
     if (at < 0 && taken.records > 1) {
       // A guest with little memory gets its records one by one.
       this.batchBytes = this.batchBytesMax = 1

@@ -9,17 +9,17 @@ import { DeadLetters, type DeadLettersOwner } from './dead-letters.ts'
 import type { Fault } from './fault.ts'
 import { changeGraph } from './graph-change.ts'
 import type { LoadedModule } from './guest.ts'
-import { limitsOf } from './limits.ts'
+import { SETUP_SLICE_FUEL } from './limits.ts'
 import type { ChangeResult, ComputeToBridge, EdgeStats, FromCompute, GraphSpec, Image, TraceInfo } from './messages.ts'
 import type { OperatorNode } from './operator-node.ts'
 import type { RingOutput } from './output.ts'
 import { type GraphOwner, RunningGraph } from './running-graph.ts'
+import { LongSetups, type Ready, Setup, setUpElsewhere } from './setup.ts'
 import { Sink } from './sink.ts'
 import { changesOf } from './split.ts'
-import { LongStart, settingsRefused } from './start-faults.ts'
 import { Tap } from './tap.ts'
 import type { Timers } from './timers.ts'
-import type { Started, TrialCall, Verdict } from './trial.ts'
+import type { TrialCall, Verdict } from './trial.ts'
 import type { Trials } from './trials.ts'
 import { componentOf } from './units.ts'
 
@@ -41,8 +41,6 @@ export interface PipelineContext {
   toControl(message: FromCompute, transfer?: ArrayBuffer[]): void
 }
 
-/** Of a start and a configuration on the compute worker, each; a millisecond or two. */
-const START_FUEL = 20_000_000
 const LETTERS_RING_BYTES = 1 << 20
 
 export class Pipeline implements GraphOwner, DeadLettersOwner {
@@ -57,6 +55,10 @@ export class Pipeline implements GraphOwner, DeadLettersOwner {
   private readonly running: RunningGraph
   private readonly letters = new DeadLetters(this)
   private failing = false
+  /** The last change did not end within a slice: the next one is not even begun here. */
+  private isChangeLong = false
+  /** A change that is made elsewhere for now: gives it up. */
+  private giveUpChange: ((error: SpqrError) => void) | null = null
 
   constructor(key: number, graph: GraphSpec, paused: boolean, context: PipelineContext) {
     this.key = key
@@ -74,22 +76,21 @@ export class Pipeline implements GraphOwner, DeadLettersOwner {
   /**
    * Builds everything.
    * @param ready operators that were started elsewhere
-   * @throws LongStart where one takes longer than a slice; SpqrError INVALID_DOCUMENT where one refuses its settings
+   * @throws LongSetups where they take longer than a slice; SpqrError INVALID_DOCUMENT where one refuses its settings
    */
-  create(images: Image[], ready: ReadonlyMap<string, Started> = new Map()): ChangeResult[] {
+  create(images: Image[], ready: Ready = new Map()): ChangeResult[] {
     const { running, graph } = this
     const changes: ChangeResult[] = []
+    const setup = new Setup(this.hasTrials, ready)
     running.makeSplits(graph, images)
     for (const spec of graph.operators) {
       const image = images.find((i) => i.component === spec.component && i.digest === spec.digest)
       const node = running.makeNode(spec)
-      const fuel = Math.min(START_FUEL, limitsOf(spec).fuelPerSetup)
-      const started = node.start(image, this.hasTrials ? fuel : undefined, ready.get(spec.component))
-      if (started.fault?.code === 'FUEL_EXHAUSTED' && this.hasTrials) throw new LongStart(spec, image, started.fault)
-      if (started.fault) throw settingsRefused(spec, started.fault)
+      const stateReset = setup.start(node, image) ?? false
       running.nodes.set(spec.component, node)
-      changes.push({ component: spec.component, sequence: node.sequence + 1, stateReset: started.stateReset })
+      changes.push({ component: spec.component, sequence: node.sequence + 1, stateReset })
     }
+    setup.end()
     running.rewire(null)
     for (const node of running.nodes.values()) if (node.ended) node.endAgain()
     return changesOf(changes, running.splits)
@@ -97,14 +98,77 @@ export class Pipeline implements GraphOwner, DeadLettersOwner {
 
   /**
    * Changes to another graph between two records. What did not change is not touched.
-   * @throws SpqrError: nothing has changed
+   * @param ready operators that were given their settings elsewhere
+   * @throws LongSetups where they take longer than a slice: those that run do nothing until another try;
+   *   SpqrError: nothing has changed
    */
-  change(graph: GraphSpec, keepState: boolean): ChangeResult[] {
+  change(graph: GraphSpec, keepState: boolean, ready: Ready = new Map()): ChangeResult[] {
     const { running } = this
-    const changes = changeGraph(running, graph, keepState)
+    const setup = new Setup(this.hasTrials, ready, this.isChangeLong ? 0 : undefined)
+    let changes: ChangeResult[]
+    try {
+      changes = changeGraph(running, graph, keepState, setup)
+    } catch (thrown) {
+      if (!(thrown instanceof LongSetups)) this.stays()
+      // A state that was given and is none leaves none to go on with.
+      if (ready.size > 0 && !(thrown instanceof LongSetups || thrown instanceof SpqrError)) this.crashed(thrown)
+      throw thrown
+    }
     running.rewire(this.letters.sink)
-    this.context.wake(this)
+    this.stays()
     return changesOf(changes, running.splits)
+  }
+
+  /**
+   * The same, however long it takes: what does not end within a slice is made elsewhere, and meanwhile this pipeline, but for
+   * the operators that get the settings, and all others go on.
+   * @param done told once: what has changed, or why nothing has
+   */
+  changeWherever(graph: GraphSpec, keepState: boolean, done: (outcome: ChangeResult[] | Error) => void): void {
+    const attempt = (ready: Ready): void => {
+      let changes: ChangeResult[]
+      try {
+        changes = this.change(graph, keepState, ready)
+      } catch (thrown) {
+        if (thrown instanceof LongSetups) elsewhere(thrown, ready)
+        else done(thrown as Error)
+        return
+      }
+      done(changes)
+    }
+    const elsewhere = (long: LongSetups, before: Ready): void => {
+      let fuelUsed = 0
+      const over = (isLong: boolean): void => {
+        this.giveUpChange = null
+        this.isChangeLong = isLong
+      }
+      this.giveUpChange = setUpElsewhere(this.context.trials, long, before, {
+        tenant: graph.tenantIndex,
+        pipeline: this.key,
+        loaded: (digest) => this.module(digest),
+        tookFuel: (fuel) => {
+          fuelUsed += fuel
+          this.context.tookFuel(graph.tenantIndex, fuel)
+        },
+        done: (ready) => {
+          over(fuelUsed > SETUP_SLICE_FUEL)
+          attempt(ready)
+        },
+        refused: (error) => {
+          over(true)
+          this.stays()
+          done(error)
+        },
+        lost: () => attempt(before),
+      })
+    }
+    attempt(new Map())
+  }
+
+  /** Goes on as it is. */
+  private stays(): void {
+    for (const node of this.running.nodes.values()) node.letGo()
+    this.context.wake(this)
   }
 
   node(component: string): OperatorNode | undefined {
@@ -126,6 +190,8 @@ export class Pipeline implements GraphOwner, DeadLettersOwner {
   /** Removes it from the worker. */
   drop(): void {
     this.dropped = true
+    const { id } = this.graph
+    this.giveUpChange?.(new SpqrError('INVALID_STATE', `Cannot change "${id}": it has ended meanwhile.`))
     this.running.drop()
   }
 

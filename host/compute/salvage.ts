@@ -52,9 +52,12 @@ export class Salvage {
     if (longCalls.isRecordLong && isAlone && longCalls.start(part)) return
     const at = instance.inputFor(bytes)
     if (at < 0) {
-      outcome.poison(instance.fault!, part.input, part.from)
+      const fault = instance.fault!
       const next = part.from + part.words[part.from >> 2]!
       if (next < part.to) this.parts.push({ ...part, from: next })
+      // To make regions takes it longer than a slice.
+      const isLong = fault.code === 'FUEL_EXHAUSTED' && longCalls.start({ ...part, to: next }, true)
+      if (!isLong) outcome.poison(fault, part.input, part.from)
       return
     }
     outcome.begin()

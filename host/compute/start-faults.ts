@@ -1,24 +1,12 @@
 // What is said of operators that do not start, or do not take their settings: a refusal for whoever asked for them, which
-// names the settings as the place to mend; or that one needs longer than a slice, which is no refusal yet.
+// names the settings as the place to mend.
 // Runs on: compute.
 
 import { SpqrError } from '../../schemas/errors.ts'
 import type { Fault } from './fault.ts'
 import { limitsOf, settingsFuel } from './limits.ts'
-import type { Image, OperatorSpec } from './messages.ts'
+import type { OperatorSpec } from './messages.ts'
 import { componentOf } from './units.ts'
-
-/** An operator did not start within a slice: it is to be started elsewhere. */
-export class LongStart extends Error {
-  override readonly name = 'LongStart'
-  readonly spec: OperatorSpec
-  readonly image: Image | undefined
-  constructor(spec: OperatorSpec, image: Image | undefined, fault: Fault) {
-    super(settingsRefused(spec, fault).message)
-    this.spec = spec
-    this.image = image
-  }
-}
 
 /** The operator says no, or faults, at its settings. */
 export function settingsRefused(spec: OperatorSpec, fault: Fault): SpqrError {

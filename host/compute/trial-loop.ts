@@ -8,7 +8,7 @@ import { type Fault, GuestAbort, outputExceeded } from './fault.ts'
 import { Instance, type InstanceOwner } from './instance.ts'
 import { Stage } from './output.ts'
 import { type Status, TRIALS } from './status.ts'
-import type { FromTrials, Start, ToTrials, TrialCall, TrialsMessage, Verdict } from './trial.ts'
+import type { FromTrials, ToTrials, TrialCall, TrialsMessage, Verdict } from './trial.ts'
 
 /** Of 19: where cores are few, those who hold to their slices come first, and this thread still has a share. */
 const NICENESS = 10
@@ -122,24 +122,19 @@ export function tryCall(call: TrialCall): Verdict {
 }
 
 function make(call: TrialCall, instance: Instance, verdict: Verdict): boolean {
-  const { from, input } = call
-  if (!('settings' in from)) instance.adopt(from)
+  const { from, input, settings } = call
+  if (!('image' in from)) instance.adopt(from)
+  else if (!instance.start()) return false
+  else if (from.image) instance.restore(from.image.memory, from.image.globals)
   instance.connect(call.portsLow, call.portsHigh)
-  if ('settings' in from) {
-    verdict.change = start(instance, from)
+  if (settings !== null) {
+    verdict.change = instance.configure(new TextEncoder().encode(settings))
     return verdict.change >= 0
   }
   return input.length === 0 ? instance.flush() >= 0 : processAlone(instance, input)
 }
 
 const faultOfState = ({ code, message }: GuestAbort): Fault => ({ code, message, stack: '' })
-
-/** @returns what the guest said to its settings; negative: it faulted */
-function start(instance: Instance, { settings, image }: Start): number {
-  if (!instance.start()) return -1
-  if (image) instance.restore(image.memory, image.globals)
-  return instance.configure(new TextEncoder().encode(settings))
-}
 
 function processAlone(instance: Instance, input: Uint8Array): boolean {
   const at = instance.inputFor(input.length)

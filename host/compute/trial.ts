@@ -8,20 +8,12 @@ import type { LoadedModule } from './guest.ts'
 import type { InstanceState } from './instance.ts'
 import type { InstanceLimits } from './limits.ts'
 
-/** How an instance is started: from an image where there is one, with these settings. */
+/** How an instance is started: from an image where there is one. */
 export interface Start {
-  settings: string
   image: { memory: Uint8Array; globals: Record<string, number | string> } | null
 }
 
-/** Where a start elsewhere led to. */
-export interface Started {
-  state: InstanceState
-  /** What the guest said to its settings. */
-  change: number
-}
-
-/** What is to be tried: one record, a flush, or a start. */
+/** What is to be tried: one record, a flush, or settings, of what runs or starts. */
 export interface TrialCall {
   /** Number of the tenant: tenants take turns. */
   tenant: number
@@ -33,7 +25,9 @@ export interface TrialCall {
   portsHigh: number
   /** Before the call; of what is yet to start, how. */
   from: InstanceState | Start
-  /** The record; empty for a flush or a start. */
+  /** It is given these; null: a record, or a flush. */
+  settings: string | null
+  /** The record; empty for what is none. */
   input: Uint8Array
 }
 
@@ -50,7 +44,7 @@ export interface Verdict {
   /** Lines that were not kept. */
   logsDropped: number
   wantsFlush: boolean
-  /** What was said to the settings of a start. */
+  /** What the guest said to its settings. */
   change: number
   fuelUsed: number
   busyMs: number

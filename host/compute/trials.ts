@@ -40,7 +40,7 @@ export class Trials {
     // The image of a start is needed again if the thread is lost.
     this.post(
       { type: 'try', trial, call: { ...call, loaded } },
-      'settings' in from ? [] : [from.memory.buffer as ArrayBuffer],
+      'image' in from ? [] : [from.memory.buffer as ArrayBuffer],
     )
     return trial
   }

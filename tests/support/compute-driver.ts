@@ -2,6 +2,7 @@
 
 import { makeSlab, Slabs } from '../../host/compute/counters.ts'
 import type {
+  ChangeResult,
   ComputeToBridge,
   EdgeSpec,
   EmitterSpec,
@@ -13,9 +14,9 @@ import type {
 import type { OperatorNode } from '../../host/compute/operator-node.ts'
 import { RingOutput } from '../../host/compute/output.ts'
 import { Pipeline, type PipelineContext } from '../../host/compute/pipeline.ts'
+import { LongSetups, type Ready, setUpElsewhere } from '../../host/compute/setup.ts'
 import { Sink } from '../../host/compute/sink.ts'
 import { Timers } from '../../host/compute/timers.ts'
-import type { Started } from '../../host/compute/trial.ts'
 import { Trials } from '../../host/compute/trials.ts'
 import {
   decodeRecord,
@@ -31,6 +32,7 @@ import {
 } from '../../host/record/record.ts'
 import { ChannelReader, ChannelWriter } from '../../host/ring/channel.ts'
 import type { Run } from '../../host/ring/ring.ts'
+import { until } from './bridge-driver.ts'
 import type { TestModule } from './probe-operator.ts'
 
 /** What stands in an emitter's ring: a record's value as text, or `<barrier 3>`, `<end>`. */
@@ -126,18 +128,40 @@ export class ComputeDriver implements PipelineContext {
   private readonly buffer = new RecordBuffer()
 
   /** @param trials connected to a trial thread; else every call has its whole budget here */
-  constructor(
-    graph: GraphSpec,
-    modules: TestModule[],
-    images: Image[] = [],
-    trials = new Trials(),
-    ready?: ReadonlyMap<string, Started>,
-  ) {
+  constructor(graph: GraphSpec, modules: TestModule[], images: Image[] = [], trials = new Trials(), ready?: Ready) {
     this.trials = trials
     this.slabs.add(0, makeSlab())
     this.modules = new Map(modules.map((module) => [module.digest, module]))
     this.pipeline = new Pipeline(1, graph, false, this)
     this.pipeline.create(images, ready)
+  }
+
+  /** A pipeline whose starts end elsewhere where they take long, as the loop of a worker has it. @throws SpqrError: one refuses */
+  static async started(graph: GraphSpec, modules: TestModule[], trials: Trials): Promise<ComputeDriver> {
+    let ready: Ready = new Map()
+    for (;;) {
+      try {
+        return new ComputeDriver(graph, modules, [], trials, ready)
+      } catch (thrown) {
+        if (!(thrown instanceof LongSetups)) throw thrown
+        let outcome: Ready | Error | undefined
+        setUpElsewhere(trials, thrown, ready, {
+          tenant: graph.tenantIndex,
+          pipeline: 1,
+          loaded: (digest) => modules.find((module) => module.digest === digest)!,
+          tookFuel: () => {},
+          done: (more) => (outcome = more),
+          refused: (error) => (outcome = error),
+          lost: () => (outcome = new Error('lost')),
+        })
+        await until(() => {
+          trials.take()
+          return outcome !== undefined
+        }, 'the starts are not judged')
+        if (outcome instanceof Error) throw outcome
+        ready = outcome!
+      }
+    }
   }
 
   // PipelineContext
@@ -223,6 +247,19 @@ export class ComputeDriver implements PipelineContext {
       const drained = this.drain()
       if (!more && !drained) return this
     }
+  }
+
+  /** Changes it, wherever that is made; meanwhile everything flows. @throws what refuses it */
+  async changeWherever(graph: GraphSpec, keepState = false): Promise<ChangeResult[]> {
+    let outcome: ChangeResult[] | Error | undefined
+    this.pipeline.changeWherever(graph, keepState, (told) => (outcome = told))
+    await until(() => {
+      this.trials.take()
+      this.settle()
+      return outcome !== undefined
+    }, 'the change is not over')
+    if (outcome instanceof Error) throw outcome
+    return outcome!
   }
 
   /** Fires every timer, whenever it is due. */

@@ -51,6 +51,7 @@ function fuelOf(loaded: ConstructorParameters<typeof Instance>[0], settings: unk
     fuelPerRecord: 100_000_000,
     fuelPerFlush: 1_000_000_000,
     fuelPerSetup: 1_000_000_000,
+    fuelPerSettingsByte: 1500,
     outputBytesPerRecord: 16 << 20,
     memoryBytes: 64 << 20,
   }

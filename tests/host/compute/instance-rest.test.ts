@@ -15,6 +15,7 @@ const LIMITS: InstanceLimits = {
   fuelPerRecord: 200_000_000,
   fuelPerFlush: 2_000_000_000,
   fuelPerSetup: 2_000_000_000,
+  fuelPerSettingsByte: 1500,
   memoryBytes: 16 << 20,
   outputBytesPerRecord: 1 << 24,
 }

@@ -17,6 +17,7 @@ const LIMITS: InstanceLimits = {
   fuelPerRecord: 5_000_000,
   fuelPerFlush: 50_000_000,
   fuelPerSetup: 50_000_000,
+  fuelPerSettingsByte: 1500,
   outputBytesPerRecord: 1 << 20,
   memoryBytes: 16 << 20,
 }

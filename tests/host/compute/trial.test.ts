@@ -2,9 +2,7 @@
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { limitsOf } from '../../../host/compute/limits.ts'
-import { LongStart } from '../../../host/compute/start-faults.ts'
-import type { Verdict } from '../../../host/compute/trial.ts'
+import { LongSetups } from '../../../host/compute/setup.ts'
 import { until } from '../../support/bridge-driver.ts'
 import { seeded } from '../../support/client.ts'
 import { ComputeDriver, edge, graphOf, operator } from '../../support/compute-driver.ts'
@@ -177,44 +175,16 @@ trials(
     const module = await loaded((await compiledWasm(SLOW_START, PROBE_PORTS)).wasm)
     const thread = new TrialThread()
     threads.push(thread)
-    const from = (steps: number) => ({ settings: `{"steps":${steps}}` })
-    const attempt = (steps: number): LongStart => {
-      try {
-        new ComputeDriver(graph(module, from(steps)), [module], [], thread.trials)
-      } catch (thrown) {
-        if (thrown instanceof LongStart) return thrown
-        throw thrown
-      }
-      throw new Error('it started here')
-    }
-    const here = new ComputeDriver(graph(module, from(10_000_000)), [module]).feed('in', ['a'])
-    const verdicts: Verdict[] = []
-    for (const steps of [10_000_000, -1]) {
-      const { spec } = attempt(steps)
-      thread.trials.start(
-        { judged: (verdict) => verdicts.push(verdict), lost: () => assert.unreachable() },
-        {
-          tenant: 0,
-          pipeline: 1,
-          loaded: module,
-          limits: limitsOf(spec),
-          portsLow: -1,
-          portsHigh: -1,
-          from: { settings: spec.settings, image: null },
-          input: new Uint8Array(0),
-        },
-      )
-    }
-    await until(() => {
-      thread.trials.take()
-      return verdicts.length === 2
-    }, 'the starts are not judged')
-    assert.is(verdicts[1]!.fault?.code, 'FUEL_EXHAUSTED')
-    assert.is(verdicts[0]!.fault, null)
-    const { state, change } = verdicts[0]!
-    const ready = new Map([['op', { state: state!, change }]])
-    const driver = new ComputeDriver(graph(module, from(10_000_000)), [module], [], thread.trials, ready)
+    const from = (steps: number) => graph(module, { settings: `{"steps":${steps}}` })
+    const here = new ComputeDriver(from(10_000_000), [module]).feed('in', ['a'])
+    assert.throws(
+      () => new ComputeDriver(from(10_000_000), [module], [], thread.trials),
+      (thrown: unknown) => thrown instanceof LongSetups,
+    )
+    const driver = await ComputeDriver.started(from(10_000_000), [module], thread.trials)
     assert.equal(driver.feed('in', ['a']).shown('out'), here.shown('out'))
+    const refused = await ComputeDriver.started(from(-1), [module], thread.trials).catch((thrown: Error) => thrown)
+    assert.match((refused as Error).message, /refuses its settings: .* takes more work than the 2\d{9} fuel/)
   },
 )
 

@@ -88,6 +88,8 @@ export const ATTACKS: readonly AttackRow[] = [
       'tests/sandbox/attacks/guests.test.ts': [
         'process that calls itself, flush, configure and allocate again from within',
         'settings without end refuse the creation',
+        'settings without end of what runs are read away from its neighbours, and leave it as it was',
+        'regions made without end are made away from the worker, once for each record',
       ],
       'tests/host/compute/trial.test.ts': [
         'are where a record without end is stopped: it alone is a dead letter',
@@ -104,6 +106,7 @@ export const ATTACKS: readonly AttackRow[] = [
         'memory that grows with every record until its bound',
         'memory that grows much in one call does so away from the worker, and a little right here',
         'memory that grows in the middle of a handing over, and again after it',
+        'memory that grows much at the start, or with settings, does so away from the worker',
       ],
     },
   },

@@ -3,12 +3,13 @@
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { LongSetups } from '../../../host/compute/setup.ts'
 import { tryCall } from '../../../host/compute/trial-loop.ts'
 import { admit } from '../../../host/sandbox/admit.ts'
 import { until } from '../../support/bridge-driver.ts'
 import { ComputeDriver, edge, graphOf, operator } from '../../support/compute-driver.ts'
 import { FUNCREF, I32, type ModuleSpec, op, operatorModule, withProcess } from '../../support/module-builder.ts'
-import { loaded } from '../../support/probe-operator.ts'
+import { loaded, probe } from '../../support/probe-operator.ts'
 import { TrialThread } from '../../support/trial-thread.ts'
 
 const threads: TrialThread[] = []
@@ -41,9 +42,10 @@ const HAND_OVER = { name: 'hand_over' }
 const ABORT = { name: 'abort', params: [I32, I32, I32, I32] }
 const FLUSH_NOW = { name: 'flush_now' }
 
-/** A pipeline around a module whose `process` has this code. */
+/** A pipeline around a module whose `process` has this code; an `allocate` that the spec has stands for the usual one. */
 async function attacked(code: number[], spec: ModuleSpec = {}, fuelPerRecord = 50_000_000): Promise<ComputeDriver> {
-  const functions = [...(spec.functions ?? []), allocate]
+  const own = spec.functions ?? []
+  const functions = own.some((f) => f.export === 'allocate') ? own : [...own, allocate]
   const module = await loaded(withProcess([...code, ...op.get(0)], { ...spec, functions }), { memoryMiB: 16 })
   const thread = new TrialThread()
   threads.push(thread)
@@ -51,7 +53,7 @@ async function attacked(code: number[], spec: ModuleSpec = {}, fuelPerRecord = 5
   const graph = graphOf(['in'], [operator('op', module.digest, [edge('in')], { ports: 2, limits })], {
     out: [edge('op')],
   })
-  return new ComputeDriver(graph, [module], [], thread.trials)
+  return ComputeDriver.started(graph, [module], thread.trials)
 }
 
 /** Feeds one record. @returns the code of its dead letter */
@@ -71,6 +73,7 @@ const LIMITS = {
   fuelPerRecord: 8_000_000,
   fuelPerFlush: 8_000_000,
   fuelPerSetup: 8_000_000,
+  fuelPerSettingsByte: 1500,
   outputBytesPerRecord: 1 << 20,
   memoryBytes: 16 << 20,
 }
@@ -268,6 +271,103 @@ guests('settings without end refuse the creation', async () => {
   assert.match((thrown as Error).message, /refuses its settings: .*fuel/)
 })
 
+/** Settings longer than `{}` are read for ever, with a line of log first. */
+const ENDLESS_CHANGE: ModuleSpec = {
+  imports: [LOG],
+  functions: [
+    {
+      export: 'configure',
+      params: [I32],
+      results: [I32],
+      code: [
+        ...[...op.get(0), ...op.i32(2), 0x4b],
+        ...op.if([...op.i32(1), ...op.i32(0), ...op.i32(8), ...op.call(0), ...forever([])]),
+        ...op.i32(0),
+      ],
+    },
+  ],
+}
+
+guests('settings without end of what runs are read away from its neighbours, and leave it as it was', async () => {
+  const driver = await attacked([], ENDLESS_CHANGE)
+  const module = await probe()
+  const graph = graphOf(['in'], [operator('op', module.digest, [edge('in')])], { out: [edge('op')] })
+  const neighbour = new ComputeDriver(graph, [module], [], driver.trials)
+  const lines = () => driver.events.filter((event) => event.type === 'event').length
+  const outcomes: (object | Error)[] = []
+  const ROUNDS = 3
+  for (let round = 1; round <= ROUNDS; round++) {
+    const before = driver.pipeline.graph
+    const operators = before.operators.map((spec) => ({ ...spec, settings: '{"for":"ever"}' }))
+    driver.pipeline.changeWherever({ ...before, operators }, false, (outcome) => outcomes.push(outcome))
+    // The worker has its turn again, and nothing is decided: the first time a slice was tried here, then not even that.
+    assert.is(outcomes.length, round - 1)
+    assert.is(lines(), 1)
+    neighbour.feed('in', ['a'])
+    assert.is(neighbour.shown('out').length, round)
+    await until(() => {
+      driver.trials.take()
+      return outcomes.length === round
+    }, 'the change is not judged')
+    assert.match((outcomes[round - 1] as Error).message, /refuses its settings: .* takes more work than/)
+  }
+  // Ten times the budget of a record, and what there is for each byte: all of it was used up there.
+  assert.ok(driver.fuelTaken >= ROUNDS * 500_000_000, `${driver.fuelTaken}`)
+  assert.ok(driver.counters('op').fuelUsed < 1_000_000)
+  assert.is(driver.feed('in', ['a']).counters('op').recordsIn, 1)
+  assert.equal([driver.letters(), driver.failure], [[], undefined])
+})
+
+guests('regions made without end are made away from the worker, once for each record', async () => {
+  // The first time it is quick: that is the start.
+  const isFirst = [...op.globalGet(0), 0x45]
+  const body = [...isFirst, 0x04, 0x40, ...op.i32(1), ...op.globalSet(0), 0x05, ...forever([]), 0x0b]
+  const code = [...body, ...regions, ...op.i32(MAILBOX)]
+  const endless = { export: 'allocate', params: [I32, I32], results: [I32], code }
+  const driver = await attacked([], { functions: [endless], globals: [[I32, 1, ...op.i32(0), 0x0b]] }, 5_000_000)
+  const value = new Uint8Array(10_000)
+  const RECORDS = 3
+  driver.feed(
+    'in',
+    Array.from({ length: RECORDS }, () => ({ value, timestamp: 1 })),
+  )
+  assert.equal(driver.letters(), [])
+  await until(() => {
+    driver.trials.take()
+    driver.settle()
+    return driver.letters().length === RECORDS
+  }, 'the records are not judged')
+  assert.equal([...new Set(driver.letters().map(({ code }) => code))], ['FUEL_EXHAUSTED'])
+  assert.ok(driver.fuelTaken >= RECORDS * 50_000_000, `${driver.fuelTaken}`)
+})
+
+guests('memory that grows much at the start, or with settings, does so away from the worker', async () => {
+  const growing = (pages: number): number[] => [...op.i32(pages), ...op.grow, 0x1a]
+  const places = [
+    { export: 'spqr_start', code: growing(33) },
+    { export: 'configure', params: [I32], results: [I32], code: [...growing(33), ...op.i32(0)] },
+  ]
+  for (const place of places) {
+    const module = await loaded(withProcess([...op.get(0)], { functions: [place, allocate] }), { memoryMiB: 16 })
+    const thread = new TrialThread()
+    threads.push(thread)
+    const graph = graphOf(['in'], [operator('op', module.digest, [edge('in')])], { out: [edge('op')] })
+    assert.throws(
+      () => new ComputeDriver(graph, [module], [], thread.trials),
+      (thrown: unknown) => thrown instanceof LongSetups,
+    )
+    const driver = await ComputeDriver.started(graph, [module], thread.trials)
+    const before = driver.node('op').instance.memoryBytes
+    assert.ok(before >= 34 << 16)
+    const operators = graph.operators.map((spec) => ({ ...spec, settings: '{"a":1}' }))
+    const changes = await driver.changeWherever({ ...graph, operators })
+    assert.equal(changes, [{ component: 'op', sequence: 1, stateReset: false }])
+    const isGrown = place.export === 'configure'
+    assert.is(driver.node('op').instance.memoryBytes, isGrown ? before + (33 << 16) : before)
+    assert.is(driver.fuelTaken > 0, isGrown)
+  }
+})
+
 guests('names of every object, and names like those that admission adds', async () => {
   for (const name of ['__proto__', 'constructor', 'toString', 'spqr', 'fuel', 'spqr:', 'then']) {
     const module = operatorModule({
@@ -339,7 +439,8 @@ guests('an image that is none ends its own start, not the thread that tries star
       limits: LIMITS,
       portsLow: -1,
       portsHigh: -1,
-      from: { settings: '{}', image },
+      from: { image },
+      settings: '{}',
       input: new Uint8Array(0),
     }).fault?.code
   assert.is(ended({ memory: sound, globals }), undefined)
