@@ -153,7 +153,8 @@ export class SlotCheckpoints {
     const taken = this.settled().then(() => this.begin(undefined, true))
     const held = (): Promise<void> =>
       late || this.parts.dropped ? Promise.resolve() : new Promise((free) => (this.unhold = free))
-    this.queue = taken.then(held)
+    // One that failed holds nothing back, and who asked is told: here nobody may be left who would hear of it.
+    this.queue = taken.then(held, nothing)
     return new Promise((done, failed) => {
       const timer = setTimeout(() => {
         late = true

@@ -130,4 +130,22 @@ test('under at-least-once the next one holds all that the one before it did', as
   assert.is(commits.length, 2)
 })
 
+test('a stop whose checkpoint could not be stored is told so, and ends nothing else', async () => {
+  const unheard: unknown[] = []
+  const hear = (reason: unknown): unknown => unheard.push(reason)
+  process.on('unhandledRejection', hear)
+  try {
+    const { checkpoints, source } = started('at-least-once')
+    const stop = checkpoints.quiesce(60_000)
+    await Promise.resolve().then(() => undefined)
+    checkpoints.barrierSent(source, 1)
+    assert.is((await refused(stop)).code, 'TRANSPORT_UNAVAILABLE')
+    // Nobody else waits: what nobody hears of would end the thread, with all that runs on it.
+    await new Promise((soon) => setImmediate(soon))
+    assert.equal(unheard, [])
+  } finally {
+    process.off('unhandledRejection', hear)
+  }
+})
+
 test.run()
