@@ -136,6 +136,8 @@ export interface SlotCommit {
   patient?: boolean
   /** How many checkpoints stay besides savepoints; 3 unless given. */
   keep?: number
+  /** Of which run of the slot it is, by any number: within one nobody else stores checkpoints of it. Absent: others may have. */
+  run?: number
 }
 
 export interface AppendOptions {

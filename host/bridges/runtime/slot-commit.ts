@@ -60,6 +60,7 @@ export function slotCommit(
     snapshots,
     savepoint: answers.savepoint,
     patient: answers.patient,
+    run: parts.key,
     transaction: delivery === 'exactly-once' ? parts.transactionOf(epoch) : undefined,
     offsets: [...parts.sources].flatMap(([component, { source, spec }]) => {
       const position = meta.sources[component]?.position

@@ -32,7 +32,7 @@ export type AppendTo = (place: TopicPartition, frames: Uint8Array, records: numb
 
 export type NewCheckpoint = Pick<
   SlotCommit,
-  'slot' | 'epoch' | 'revision' | 'meta' | 'snapshots' | 'savepoint' | 'keep'
+  'slot' | 'epoch' | 'revision' | 'meta' | 'snapshots' | 'savepoint' | 'keep' | 'run'
 > & { createdAt: number }
 
 /** The page tables of the newest checkpoint, and which one that is. */
@@ -66,8 +66,8 @@ export class KafkaCheckpoints {
   readonly #append: AppendTo
   readonly #index: CheckpointIndex
   readonly #tables = new Map<string, Tables>()
-  /** Slots whose checkpoints of other hosts are known. */
-  readonly #known = new Set<string>()
+  /** By slot: the run for which all checkpoints that others have stored before it are known. */
+  readonly #known = new Map<string, number>()
   readonly #queues = new Map<string, Promise<unknown>>()
   /** Keys are this process's own: nobody else makes the same. */
   readonly #incarnation = randomBytes(8).toString('base64url')
@@ -126,8 +126,10 @@ export class KafkaCheckpoints {
     return this.#inOrder(slot, async () => {
       await this.#makeTopics()
       const partition = (await this.#partitionOf(checkpoint.slot.tenant, checkpoint.slot.pipeline))!
-      if (!this.#known.has(slot)) await this.#index.catchUp(partition)
-      this.#known.add(slot)
+      // What comes next must be newer than all that others have stored, or nobody would go on from it.
+      const { run } = checkpoint
+      if (run === undefined || this.#known.get(slot) !== run) await this.#index.catchUp(partition)
+      if (run !== undefined) this.#known.set(slot, run)
       const stored = await this.#write(slot, partition, checkpoint, append)
       await seal?.()
       for (const manifest of [...stored.renamed, stored.manifest]) this.#index.put(manifest)
@@ -185,6 +187,7 @@ export class KafkaCheckpoints {
     const all = [...this.#index.of(slot)]
     if (savepoint === undefined) {
       this.#tables.delete(slot)
+      this.#known.delete(slot)
       await this.#remove(slot, partition, all)
       return
     }

@@ -295,6 +295,29 @@ kafkaTest('a slot that is taken over and back again goes on at once, however oft
   await other.stop()
 })
 
+kafkaTest(
+  'a slot that comes back after it ran elsewhere goes on from what it stored last',
+  async ({ transport, topic }) => {
+    await transport.createTopic({ name: topic })
+    const slot = slotId()
+    const other = await start()
+    for (let epoch = 1; epoch <= 2; epoch++) await commit(transport, slot, epoch, { run: 1 })
+    for (let epoch = 3; epoch <= 9; epoch++) await commit(other, slot, epoch, { run: 1 })
+    // By others than runs too: where a pipeline is to begin again is stored as its newest.
+    await commit(transport, slot, 10)
+    for (let epoch = 11; epoch <= 20; epoch++) await commit(other, slot, epoch, { run: 2 })
+    await commit(transport, slot, 21, { run: 2 })
+    await commit(transport, slot, 22, { run: 2 })
+    const third = await start()
+    assert.is((await third.checkpoint(slot))?.epoch, 22)
+    assert.equal(
+      (await third.checkpoints(slot)).map(({ epoch }) => epoch),
+      [22, 21, 20],
+    )
+    await Promise.all([other.stop(), third.stop()])
+  },
+)
+
 kafkaTest('a checkpoint is found though another slot’s transaction is open before it', async (context) => {
   const { transport, topic } = context
   await transport.createTopic({ name: topic })
