@@ -18,6 +18,7 @@ import { type AddressInfo, createServer, type Server } from 'node:net'
 import { homedir, tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { Kafka, logLevel } from 'kafkajs'
+import type { FaultyNetwork } from './faulty-network.ts'
 
 const KAFKA_VERSION = '4.3.1'
 const JAVA_MIN = 17
@@ -31,6 +32,8 @@ export interface TestKafka {
   readonly brokers: string[]
   /** Of brokers that were started with it: where they ask for TLS and a name, and what is good there. */
   readonly secured?: Secured
+  /** Of brokers that were started behind a network: `host:port` of every broker through it. */
+  readonly behind?: string[]
   /** Ends one broker, by its place in `brokers`, as a power cut does. Only of brokers of our own. */
   kill(broker: number): Promise<void>
   /** Starts one again that was killed. */
@@ -106,9 +109,21 @@ export async function startSecuredKafka(): Promise<TestKafka & { secured: Secure
   return cluster as TestKafka & { secured: Secured }
 }
 
+/** One broker of our own that can also be reached through this network: `behind`, which is what it advertises there. */
+export async function startKafkaBehind(network: FaultyNetwork): Promise<TestKafka & { behind: string[] }> {
+  const missing = kafkaMissing()
+  if (missing) throw new Error(missing)
+  const cluster = new BrokerProcesses(1, false)
+  cluster.network = network
+  await cluster.start()
+  return cluster as TestKafka & { behind: string[] }
+}
+
 class BrokerProcesses implements TestKafka {
   brokers: string[] = []
   secured: Secured | undefined
+  /** Of one broker. */
+  network: FaultyNetwork | undefined
   readonly #count: number
   readonly #isBench: boolean
   readonly #data = mkdtempSync(join(tmpdir(), 'spqr-kafka-'))
@@ -138,11 +153,16 @@ class BrokerProcesses implements TestKafka {
     this.secured = { brokers: [], ca: readFileSync(ca, 'utf8'), username: 'spqr', password }
   }
 
+  get behind(): string[] | undefined {
+    return this.network && [`127.0.0.1:${this.network.port}`]
+  }
+
   async start(): Promise<void> {
     process.once('exit', this.#endAll)
     const ports = await freePorts(this.#count * 3)
     this.brokers = ports.slice(0, this.#count).map((port) => `127.0.0.1:${port}`)
     if (this.secured) this.secured.brokers = ports.slice(2 * this.#count).map((port) => `127.0.0.1:${port}`)
+    this.network?.leadTo(ports[2 * this.#count]!)
     // Never with a "-" in front, which the tool would take for an option.
     const clusterId = `A${randomBytes(16).toString('base64url').slice(1)}`
     for (let index = 0; index < this.#count; index++) this.#writeSettings(index, ports)
@@ -250,7 +270,7 @@ class BrokerProcesses implements TestKafka {
       'broker.session.timeout.ms': 3_000,
       'broker.heartbeat.interval.ms': 500,
     }
-    Object.assign(all, this.#securitySettings(all))
+    Object.assign(all, this.#securitySettings(all), this.#networkSettings(all, ports[2 * count]!))
     const text = Object.entries(all).map(([name, value]) => `${name}=${value}\n`)
     writeFileSync(join(folder, 'server.properties'), text.join(''))
     const log4j = [
@@ -291,6 +311,16 @@ class BrokerProcesses implements TestKafka {
       settings[name] = `${login}.scram.ScramLoginModule required;`
     }
     return settings
+  }
+
+  /** A listener beside the plain one, whose address is the network's. */
+  #networkSettings(all: Record<string, unknown>, port: number): Record<string, string> {
+    if (!this.behind) return {}
+    return {
+      listeners: `${all.listeners},BEHIND://127.0.0.1:${port}`,
+      'advertised.listeners': `${all['advertised.listeners']},BEHIND://${this.behind[0]}`,
+      'listener.security.protocol.map': `${all['listener.security.protocol.map']},BEHIND:PLAINTEXT`,
+    }
   }
 
   async #untilAnswered(count: number): Promise<void> {

@@ -34,6 +34,8 @@ export class IdempotentProducer {
         own = undefined
         isShared = false
       },
+      // By its sequence what comes again is known.
+      unanswered: () => {},
     }
   }
 

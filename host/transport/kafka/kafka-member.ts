@@ -88,8 +88,9 @@ export class KafkaMember implements GroupMember {
     if (this.#hasLeft) return
     this.#end()
     const request = leaveGroupRequest(this.#group, this.#member)
-    // Not by its own connection, where a join may wait. Who is not heard is missed after a while.
-    const left = this.#member === '' ? undefined : this.#cluster.sendToCoordinator('group', this.#group, request)
+    // Not by its own connection, where a join may wait. Who is not heard is missed after a while, and holds up the others so long.
+    const tell = (): Promise<void> => this.#cluster.sendToCoordinator('group', this.#group, request)
+    const left = this.#member === '' ? undefined : this.#cluster.attempt('leave a group', tell, LEAVE_MS)
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<void>((done) => (timer = setTimeout(done, LEAVE_MS)))
     await Promise.race([left?.catch(() => {}), late])

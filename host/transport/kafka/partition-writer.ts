@@ -34,6 +34,8 @@ export interface WriterIdentity {
    * @throws SpqrError where what was written under it is lost
    */
   lost(place: TopicPartition, fault: Error): void
+  /** A batch was not answered: it was written again, and may still arrive once more. */
+  unanswered(): void
 }
 
 /** Whole records, of one append or of several that waited together. */
@@ -258,7 +260,10 @@ export class PartitionWriter {
   async #send(batch: Uint8Array): Promise<number> {
     const { topic, partition } = this.#place
     const request = produceRequest(this.#place, batch, this.#identity.transactionalId, REPLICA_WAIT_MS)
-    const answer = await this.#cluster.sendToLeader(topic, partition, request)
+    const answer = await this.#cluster.sendToLeader(topic, partition, request).catch((thrown) => {
+      if (thrown instanceof ConnectionLost) this.#identity.unanswered()
+      throw thrown
+    })
     if (!answer) throw new ConnectionLost(this.#cluster.names, 'the answer does not name the partition')
     if (answer.error === 0 || answer.error === FAULT.DUPLICATE_SEQUENCE_NUMBER) return answer.baseOffset
     const fault = new KafkaFault(answer.error, `partition ${partition} of topic "${topic}"`)

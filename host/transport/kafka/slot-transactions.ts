@@ -6,7 +6,7 @@ import { SpqrError } from '../../../schemas/errors.ts'
 import type { SlotId } from '../transport.ts'
 import { type Membership, putOut } from '../transport.ts'
 import { type Cluster, sleep } from './cluster.ts'
-import { FAULT, isFault, KafkaFault } from './kafka-fault.ts'
+import { ConnectionLost, FAULT, isFault, KafkaFault } from './kafka-fault.ts'
 import { hasMembers, isPutOut } from './kafka-member.ts'
 import { PartitionWriter, type Stamp, type WriterIdentity } from './partition-writer.ts'
 import type { RecordBatchWriter } from './record-batch-writer.ts'
@@ -57,6 +57,8 @@ class SlotTransaction implements WriterIdentity {
   readonly who: Holder
   /** Set when it cannot be committed any more. */
   doomed: SpqrError | undefined
+  /** Something was not answered: it may have been taken, or still be on its way. */
+  isUncertain = false
   readonly topics = new Set<string>()
   readonly #cluster: Cluster
   readonly #added = new Map<string, Promise<void>>()
@@ -95,6 +97,10 @@ class SlotTransaction implements WriterIdentity {
     throw this.doomed
   }
 
+  unanswered(): void {
+    this.isUncertain = true
+  }
+
   writer(place: TopicPartition, make: () => PartitionWriter): PartitionWriter {
     const key = keyOf(place.topic, place.partition)
     let writer = this.#writers.get(key)
@@ -110,6 +116,7 @@ class SlotTransaction implements WriterIdentity {
     try {
       await this.#cluster.sendToCoordinator('transaction', this.transactionalId, request)
     } catch (thrown) {
+      if (thrown instanceof ConnectionLost) this.unanswered()
       if (thrown instanceof KafkaFault && thrown.isIdentityLost) {
         this.doom(thrown)
         throw this.doomed
@@ -177,6 +184,8 @@ export class SlotTransactions {
       await this.abort(name).catch(() => {})
       throw thrown
     }
+    // What comes late must not be taken for the next one's, which it would end, or give older offsets.
+    if (transaction.isUncertain) this.#held.delete(transaction.transactionalId)
     this.#forget(name, transaction.transactionalId)
   }
 
@@ -200,6 +209,8 @@ export class SlotTransactions {
     } catch {
       // A new identity ends what the old one left open.
     } finally {
+      // Who still tries to write would begin it again.
+      transaction?.doom(new Error('it was aborted'))
       // Whoever has the slot next fences this identity too.
       this.#held.delete(names.own)
       this.#forget(name, names.own)
@@ -282,6 +293,7 @@ export class SlotTransactions {
       try {
         await this.#cluster.sendToCoordinator('group', group, request)
       } catch (thrown) {
+        if (thrown instanceof ConnectionLost) transaction.unanswered()
         if (!isPutOut(thrown)) throw thrown
         throw membership ? putOut(group, (thrown as Error).message, thrown) : hasMembers(group, thrown)
       }
@@ -291,7 +303,7 @@ export class SlotTransactions {
   async #end(transaction: SlotTransaction, isCommit: boolean): Promise<void> {
     const { transactionalId, who } = transaction
     // Kafka knows of a transaction only once something is part of it.
-    if (transaction.topics.size === 0) return
+    if (transaction.topics.size === 0 && !transaction.isUncertain) return
     const action = `${isCommit ? 'commit' : 'abort'} the transaction "${transactionalId}"`
     await this.#cluster.attempt(action, () => transaction.request(endTxnRequest(who, isCommit)))
     await this.#untilVisible(transactionalId)

@@ -1,0 +1,131 @@
+// Connections that end at the worst moment: the broker has taken a request and its answer is lost, or the request arrives after
+// it was sent again. Whatever request it is, an epoch is stored once, and the ones behind it as well.
+
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { KafkaTransport } from '../../../../host/transport/kafka/kafka-transport.ts'
+import { FaultyNetwork } from '../../../support/faulty-network.ts'
+import { skipWithoutKafka, startKafkaBehind } from '../../../support/kafka.ts'
+import { append, commit, readAll, rejects, texts, values } from '../suite.ts'
+
+const NAME = 'requests that are not answered'
+const test = suite(NAME)
+const isSkipped =
+  skipWithoutKafka(NAME) ||
+  (process.env.KAFKA_BROKERS !== undefined &&
+    process.stdout.write(`SKIP ${NAME}: the brokers of KAFKA_BROKERS are behind a network of their own\n`))
+const unanswered: typeof test = isSkipped ? (test.skip as typeof test) : test
+const network = await FaultyNetwork.start(1)
+const kafka = isSkipped ? undefined : await startKafkaBehind(network)
+
+test.after(async () => {
+  network.stop()
+  await kafka?.stop()
+})
+
+const REQUESTS = {
+  Produce: 0,
+  InitProducerId: 22,
+  AddPartitionsToTxn: 24,
+  AddOffsetsToTxn: 25,
+  EndTxn: 26,
+  TxnOffsetCommit: 28,
+}
+
+/** One epoch after another, two ids in turn, as a slot writes them. */
+class Epochs {
+  readonly slot: { tenant: string; pipeline: string; slot: number }
+  readonly #transport: KafkaTransport
+  readonly #topic: string
+
+  constructor(transport: KafkaTransport, topic: string) {
+    this.#transport = transport
+    this.#topic = topic
+    this.slot = { tenant: 'default', pipeline: topic, slot: 0 }
+  }
+
+  name(epoch: number): string {
+    return `default/${this.slot.pipeline}/${epoch}`
+  }
+
+  write(epoch: number): Promise<bigint> {
+    return append(this.#transport, this.#topic, values(epoch * 10, 2), { transaction: this.name(epoch) })
+  }
+
+  commit(epoch: number): Promise<void> {
+    const offset = { group: `${this.#topic}-group`, topic: this.#topic, partition: 0, offset: BigInt(epoch) }
+    return commit(this.#transport, this.slot, epoch, { transaction: this.name(epoch), offsets: [offset], run: 1 })
+  }
+}
+
+async function setUp(topic: string): Promise<{ transport: KafkaTransport; beside: KafkaTransport; epochs: Epochs }> {
+  const [transport, beside] = await Promise.all([
+    KafkaTransport.start({ brokers: kafka!.behind }),
+    KafkaTransport.start({ brokers: kafka!.brokers }),
+  ])
+  await beside.createTopic({ name: topic })
+  return { transport, beside, epochs: new Epochs(transport, topic) }
+}
+
+const expected = (epochs: number[]): unknown => texts(epochs.flatMap((epoch) => values(epoch * 10, 2)))
+
+for (const how of ['unanswered', 'late'] as const) {
+  for (const [request, apiKey] of Object.entries(REQUESTS)) {
+    if (request === 'InitProducerId' && how === 'late') continue
+    unanswered(`${request}, ${how}`, async () => {
+      const topic = `${request.toLowerCase()}-${how}`
+      const { transport, beside, epochs } = await setUp(topic)
+      const happened = network.intercept(apiKey, how)
+      for (const epoch of [1, 2]) {
+        await epochs.write(epoch)
+        await epochs.commit(epoch)
+      }
+      const deliver = await happened
+      // The next one of the same id has begun when it arrives.
+      await epochs.write(3)
+      await deliver()
+      assert.equal(texts(await readAll(beside, topic)), expected([1, 2]), 'the third came before it was committed')
+      await epochs.commit(3)
+      for (const epoch of [4, 5]) {
+        await epochs.write(epoch)
+        await epochs.commit(epoch)
+      }
+      assert.equal(texts(await readAll(beside, topic)), expected([1, 2, 3, 4, 5]))
+      assert.is((await beside.checkpoint(epochs.slot))?.epoch, 5)
+      assert.equal(await beside.groupOffsets(`${topic}-group`, topic), new Map([[0, 5n]]))
+      await Promise.all([transport.stop(), beside.stop()])
+    })
+  }
+}
+
+unanswered('InitProducerId, late: it is fenced by itself, and goes on as one that goes back does', async () => {
+  const { transport, beside, epochs } = await setUp('initproducerid-late')
+  const happened = network.intercept(REQUESTS.InitProducerId, 'late')
+  // The id of even epochs is asked for first.
+  await epochs.write(2)
+  const deliver = await happened
+  await deliver()
+  const error = await rejects(epochs.commit(2), 'INVALID_STATE')
+  assert.is(error.extra?.epochLost, true)
+  for (const epoch of [2, 3]) {
+    await epochs.write(epoch)
+    await epochs.commit(epoch)
+  }
+  assert.equal(texts(await readAll(beside, 'initproducerid-late')), expected([2, 3]))
+  await Promise.all([transport.stop(), beside.stop()])
+})
+
+unanswered('what was aborted is not begun again by who still tries to write to it', async () => {
+  const { transport, beside, epochs } = await setUp('aborted')
+  const happened = network.intercept(REQUESTS.AddPartitionsToTxn, 'unanswered')
+  const written = epochs.write(1).catch(() => undefined)
+  await happened
+  await transport.abort(epochs.name(1))
+  await written
+  // Nothing is left open that would hide what others write behind it.
+  await append(beside, 'aborted', values(7, 1))
+  assert.equal(texts(await readAll(beside, 'aborted')), texts(values(7, 1)))
+  await Promise.all([transport.stop(), beside.stop()])
+})
+
+test.run()
