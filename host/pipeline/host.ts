@@ -197,7 +197,7 @@ export class Host implements DeploymentsOwner, Supervised {
       try {
         await pipeline.move(worker, graph)
       } catch (thrown) {
-        if (pipeline.compute === before && pipeline.isLive) throw thrown
+        if (pipeline.isLive || pipeline.state === 'failed' || pipeline.state === 'completed') throw thrown
         // Between the two workers: from the checkpoint that was just taken.
         await this.supervision.startFromCheckpoint(pipeline)
       } finally {

@@ -236,15 +236,26 @@ export class PipelineControl {
       await this.tellPause(this.pausedByUser)
       throw thrown
     }
-    const released = await from.ask({ type: 'release', pipeline: this.key })
-    const { images = [], edges } = released as Extract<FromCompute, { type: 'done' }>
-    this.compute = worker
-    await this.bridge.ask({ type: 'relocate', pipeline: this.key, compute: worker })
-    const transfer = images.map((image) => image.memory.buffer as ArrayBuffer)
-    await workers
-      .compute(worker)
-      .ask({ type: 'create', pipeline: this.key, bridge: 0, graph, images, paused: true, edges }, transfer)
-    await this.tellPause(this.pausedByUser)
+    try {
+      const released = await from.ask({ type: 'release', pipeline: this.key })
+      const { images = [], edges } = released as Extract<FromCompute, { type: 'done' }>
+      this.compute = worker
+      await this.bridge.ask({ type: 'relocate', pipeline: this.key, compute: worker })
+      // What ended meanwhile is dropped there already, and would never be again.
+      this.expectLive()
+      const transfer = images.map((image) => image.memory.buffer as ArrayBuffer)
+      await workers
+        .compute(worker)
+        .ask({ type: 'create', pipeline: this.key, bridge: 0, graph, images, paused: true, edges }, transfer)
+      await this.tellPause(this.pausedByUser)
+    } catch (thrown) {
+      this.lost()
+      throw thrown
+    }
+  }
+
+  private expectLive(): void {
+    if (!this.live) throw new SpqrError('INVALID_STATE', `Pipeline "${this.plan.id}" ended while it was moved.`)
   }
 
   /** From a pause. */
@@ -256,13 +267,16 @@ export class PipelineControl {
   /** Takes a checkpoint and frees everything but the plan. */
   async stop(): Promise<void> {
     if (this.live) {
-      await this.setPaused(true)
-      // What is about to complete needs no checkpoint of ours.
-      const { bridge } = this
-      await bridge.ask({ type: 'quiesce', pipeline: this.key, withinMs: STOP_MS_MAX }).catch(() => undefined)
+      const comesToRest = async (): Promise<void> => {
+        await this.tellPause(true)
+        await this.bridge.ask({ type: 'quiesce', pipeline: this.key, withinMs: STOP_MS_MAX })
+      }
+      // What is about to complete needs no checkpoint of ours; what is lost meanwhile stops at the one before.
+      await comesToRest().catch(() => undefined)
       await this.dropWorkers()
     }
-    if (this.state === 'running' || this.state === 'paused') this.moveTo('stopped')
+    // Also one that is to start again: it was lost, or what it needs is away.
+    if (this.state === 'running' || this.state === 'paused' || this.state === 'starting') this.moveTo('stopped')
   }
 
   /** Frees everything; what no checkpoint covers comes again. */
@@ -367,9 +381,12 @@ export class PipelineControl {
     await transport.commit({ slot: this.slot, epoch: epoch + 1, revision: this.plan.revision, meta, snapshots })
   }
 
-  /** Its worker died: nothing of it runs. */
+  /**
+   * It cannot go on as it runs: its worker died, or its epoch cannot be stored. What is left of it is dropped at once, for whoever
+   * waits for it there, and has the pipeline's turn, would wait for ever.
+   */
   lost(): void {
-    this.live = false
+    if (this.live) void this.dropWorkers()
   }
 
   get isStarting(): boolean {

@@ -50,7 +50,6 @@ export class Supervision {
     const again = suspect.crashedAtMs !== undefined && now - suspect.crashedAtMs < CRASHES_APART_MS
     suspect.crashedAtMs = now
     if (!stuck && !again) return
-    suspect.lost()
     const what = stuck ? 'did not come back' : 'ended its worker twice'
     suspect.failed('', { code: 'OPERATOR_TRAP', message: `An operator ${what}; the worker was replaced` })
   }
@@ -64,7 +63,6 @@ export class Supervision {
     if (next) return this.computeReplaced(worker, culprit, culprit >= 0)
     const waiting = there.filter((pipeline) => !pipeline.isLive && pipeline.state === 'starting')
     for (const pipeline of [...concerned, ...waiting]) {
-      pipeline.lost()
       pipeline.failed('', { code: 'OPERATOR_TRAP', message: `${why}; it was started again too often` })
     }
   }
@@ -77,7 +75,9 @@ export class Supervision {
     pipeline.lost()
     pipeline.moveTo('starting')
     void this.inBackground(pipeline, async () => {
-      if (this.host.pipelines.control(key) === pipeline) await this.startFromCheckpoint(pipeline)
+      // Meanwhile it may have been removed, stopped or started again, or have failed.
+      const isSame = this.host.pipelines.control(key) === pipeline && pipeline.state === 'starting'
+      if (isSame) await this.startFromCheckpoint(pipeline)
     })
   }
 

@@ -324,6 +324,8 @@ export class SlotCheckpoints {
   completion(): Promise<void> {
     return new Promise((done, failed) => {
       if (this.completed) done()
+      // `cancel` has been, and lets go of nobody who comes behind it.
+      else if (this.parts.dropped) failed(stopped(this.parts))
       else this.awaitingEnd.push({ done, failed })
     })
   }
