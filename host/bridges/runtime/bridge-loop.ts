@@ -20,6 +20,7 @@ import type { ComputeLink, Pump, SlotContext } from './slot-parts.ts'
 import { SourcePump } from './source-pump.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { fetchPage, fetchRecords, produceRecords } from './topic-api.ts'
+import { TurnQueue } from './turn-queue.ts'
 
 /** One turn of the loop, ms: then timers and messages have their chance. */
 const TURN_MS = 2
@@ -48,7 +49,7 @@ export class BridgeLoop {
   /** Number of the pipeline that each pump belongs to. */
   private readonly pipelineOf: number[] = []
   private readonly early = new EarlyRings()
-  private readonly queued = new Set<Pump>()
+  private readonly queued = new TurnQueue<Pump>()
   private readonly subscriptions: Subscriptions
   private readonly context: SlotContext
   private scheduled = false
@@ -116,16 +117,18 @@ export class BridgeLoop {
     this.scheduled = false
     const started = performance.now()
     this.bell.takeSignals(this.onSignal)
-    for (const pump of this.queued) {
-      const moved = turnOf(pump)
-      const now = performance.now()
-      if (!moved) this.queued.delete(pump)
-      else if (pump instanceof SourcePump) this.poll.sent(now)
-      else this.poll.moved(now)
-      if (now - started > TURN_MS) break
-    }
+    this.queued.run(started + TURN_MS, this.turnOf)
     if (this.queued.size > 0) this.turnSoon()
     else this.rest()
+  }
+
+  // hot
+  private readonly turnOf = (pump: Pump): boolean => {
+    const moved = turnOf(pump)
+    if (!moved) return false
+    if (pump instanceof SourcePump) this.poll.sent(performance.now())
+    else this.poll.moved(performance.now())
+    return true
   }
 
   /** Nothing to do: polls for a moment after work, then sleeps until it is rung. */
