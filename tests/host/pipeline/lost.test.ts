@@ -132,4 +132,34 @@ test('holds up none of those that ran beside it', async () => {
   assert.is((await removed).status, 409)
 })
 
+test('is seen by its taps again, also where it does not start at once', async () => {
+  await t.topic('o')
+  const components = [source('in', 'http'), t.probe('op', ['in']), emitter('out', 'topic', ['op'], { topic: 'o' })]
+  await t.create(t.plan('p', components))
+  const before = t.host.pipeline('default', 'p')
+  let seen = 0
+  let ended = 0
+  const onEnd = (): void => {
+    ended++
+  }
+  const reading = t.host.readers.tap(before, 'op', -1, 1, () => seen++, onEnd)
+  // What it starts from cannot be read now.
+  const { transport } = t.host
+  const { checkpoint } = transport
+  let refusals = 0
+  transport.checkpoint = (...asked) => {
+    if (refusals++ > 0) return checkpoint.apply(transport, asked)
+    return Promise.reject(new SpqrError('TRANSPORT_UNAVAILABLE', 'away', { retriable: true }))
+  }
+  fallBack(before)
+  await until(() => refusals > 1 && t.host.pipeline('default', 'p').isLive, 'it runs again')
+  transport.checkpoint = checkpoint
+  await t.ingest('p', numbers(0, 5))
+  await t.readAtLeast('o', 5)
+  await until(() => seen > 0, 'the tap sees it')
+  await t.ok('DELETE', '/pipelines/default/p')
+  assert.is(ended, 1)
+  reading.stop()
+})
+
 test.run()
