@@ -187,6 +187,124 @@ filter('decides as the model does, however the record is written', () => {
   assert.ok(passed > all / 20 && passed < all * 0.95, `${passed} of ${all}`)
 })
 
+const anyNumber = fc.oneof(
+  number,
+  fc.integer(),
+  fc.integer({ min: -99, max: 99 }),
+  fc.maxSafeInteger(),
+  fc.double({ noNaN: true, noDefaultInfinity: true }),
+)
+const anyText = fc.oneof(
+  text,
+  fc.string({ unit: 'binary' }),
+  fc.string({ unit: 'grapheme', maxLength: 40 }),
+  fc.nat().map(String),
+)
+const anyValue: fc.Arbitrary<Json> = fc.oneof(
+  { weight: 5, arbitrary: anyNumber },
+  { weight: 5, arbitrary: anyText },
+  { weight: 1, arbitrary: inner },
+)
+
+const plain = (value: Json): string => JSON.stringify(value)
+
+/** The same value by another text: numbers with zeros and exponents, what else there is with escapes. */
+function spelled(value: Json): string {
+  if (typeof value !== 'number') return escaped(value)
+  const sign = Object.is(value, -0) ? '-' : ''
+  const signed = `${sign}${plain(value)}`
+  return Number.isInteger(value) && Math.abs(value) < 1e15 ? `${signed}.000E-0` : `${sign}${value.toExponential()}`
+}
+
+filter('looks values up in long lists as the model does, however list and record are written', () => {
+  let passed = 0
+  let all = 0
+  const lists = fc.array(anyValue, { minLength: 5, maxLength: 300 })
+  fc.assert(
+    fc.property(
+      lists,
+      fc.array(anyValue, { minLength: 5, maxLength: 5 }),
+      fc.nat(),
+      fc.boolean(),
+      (list, others, n, isIn) => {
+        const values = [...others, ...Array.from({ length: 5 }, (_, i) => list[(n + i * 7) % list.length]!), -0]
+        const name = isIn ? 'in' : 'notIn'
+        const expected = [...values.map((value) => holds({ path: 'a', [name]: list }, { a: value })), false]
+        passed += expected.filter(Boolean).length
+        all += expected.length
+        for (const write of [plain, spelled]) {
+          const settings = `{"where":{"path":"a","${name}":[${list.map((value) => write(value)).join()}]}}`
+          for (const read of [plain, spelled]) {
+            guest.configure(settings)
+            guest.values(...values.map((value) => `{"a":${read(value)}}`), '{}')
+            assert.equal(
+              guest.out.map((record) => record.port === 0),
+              expected,
+            )
+          }
+        }
+      },
+    ),
+    { numRuns: 400 },
+  )
+  assert.ok(passed > all / 5 && passed < all * 0.8, `${passed} of ${all}`)
+})
+
+filter('finds every value of the longest list, and no other', () => {
+  const COUNT = 10_000
+  for (const of of [
+    (n: number) => n,
+    (n: number) => n * 2 ** 40,
+    (n: number) => n / 3,
+    (n: number) => 2 ** 53 - 2 * n,
+    (n: number) => n * 1e300,
+    (n: number) => `key-${n}`,
+    (n: number) => `${n}-é\u{1f600}-${'x'.repeat(40)}`,
+  ]) {
+    const list = Array.from({ length: COUNT }, (_, n) => of(n))
+    guest.configure({ where: { path: 'a', in: list } })
+    for (let from = 0; from < COUNT; from += 500) {
+      guest.values(...list.slice(from, from + 500).map((value) => JSON.stringify({ a: value })))
+      assert.is(guest.texts(0).length, 500)
+    }
+    const others = Array.from({ length: 500 }, (_, n) => of(COUNT + 1 + n * 17))
+    guest.values(...others.map((value) => JSON.stringify({ a: value })))
+    assert.is(guest.texts(0).length, others.filter((value) => list.includes(value)).length)
+  }
+})
+
+filter('tells many paths from each other: fields, fields of fields, elements', () => {
+  const COUNT = 3000
+  const paths = Array.from({ length: COUNT }, (_, n) =>
+    n % 3 === 0 ? `f${n}` : n % 3 === 1 ? `o${n % 7}.f${n % 30}.g${n}` : `list[${n}]`,
+  )
+  // Each twice: the same path is the same place.
+  const any = [...paths, ...paths].map((path, n) => ({ path, equals: n % COUNT }))
+  guest.configure({ where: { any } })
+  const values: string[] = []
+  const expected: boolean[] = []
+  for (let n = 0; n < COUNT; n += 97) {
+    for (const value of [n, n + 1]) {
+      const list = Array.from({ length: n + 1 }, (_, i) => (i === n ? value : null))
+      const record =
+        n % 3 === 0
+          ? { [`f${n}`]: value }
+          : n % 3 === 1
+            ? { [`o${n % 7}`]: { [`f${n % 30}`]: { [`g${n}`]: value } } }
+            : { list }
+      values.push(JSON.stringify(record))
+      expected.push(value === n)
+    }
+  }
+  for (let from = 0; from < values.length; from += 4) {
+    guest.values(...values.slice(from, from + 4))
+    assert.equal(
+      guest.out.map((record) => record.port === 0),
+      expected.slice(from, from + 4),
+    )
+  }
+})
+
 filter('of duplicate keys the last counts', () => {
   assert.equal(passing([{ path: 'a', equals: 2 }], '{"a":1,"a":2}', '{"a":2,"a":1}', '{"a":2,"\\u0061":1}'), [
     true,

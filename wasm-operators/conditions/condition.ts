@@ -7,6 +7,10 @@ import { KIND_ARRAY, KIND_MISSING, KIND_STRING, kindAt, skipSpace, skipValue } f
 import { Constant, indexOfBytes, sameBytes } from 'spqr/memory'
 import { Regex } from '../regex/regex.ts'
 import { Literal, textAt, textBytes, useText } from './literal.ts'
+import { ValueSet } from './value-set.ts'
+
+/** Values of a list that are gone through one by one: of so few that is as quick. */
+const LISTED_MAX: i32 = 8
 
 /** Conditions inside of conditions. */
 const NESTING_MAX: i32 = 64
@@ -24,16 +28,16 @@ export abstract class Condition {
  */
 export function conditionOf(from: Settings, paths: Paths, nesting: i32 = 0): Condition {
   if (nesting > NESTING_MAX) throw new Error('conditions are nested more than ' + NESTING_MAX.toString() + ' deep')
-  if (!from.exists || from.isNull) return new All([])
-  if (from.isArray) return new All(listOf(from, paths, nesting))
+  if (!from.exists || from.isNull) return new Several([], true)
+  if (from.isArray) return new Several(listOf(from, paths, nesting), true)
   if (!from.isObject) throw new Error('a condition is an object such as {path, equals}, not ' + from.raw)
   const parts: Condition[] = []
-  if (from.has('all')) parts.push(new All(listOf(from.get('all'), paths, nesting)))
-  if (from.has('any')) parts.push(new Any(listOf(from.get('any'), paths, nesting)))
+  if (from.has('all')) parts.push(new Several(listOf(from.get('all'), paths, nesting), true))
+  if (from.has('any')) parts.push(new Several(listOf(from.get('any'), paths, nesting), false))
   if (from.has('not')) parts.push(new Not(conditionOf(from.get('not'), paths, nesting + 1)))
   if (from.has('path')) comparisons(from, paths, parts)
   if (parts.length == 0) throw new Error('a condition has a path and a comparison, or all, any, not: ' + from.raw)
-  return parts.length == 1 ? parts[0] : new All(parts)
+  return parts.length == 1 ? parts[0] : new Several(parts, true)
 }
 
 function listOf(from: Settings, paths: Paths, nesting: i32): Condition[] {
@@ -60,21 +64,21 @@ function comparisons(from: Settings, paths: Paths, to: Condition[]): void {
 }
 
 function comparison(slot: Slot, operation: string, value: Settings): Condition {
-  if (operation == 'equals') return new Equals(slot, literals(value, false), true)
-  if (operation == 'notEquals') return new Equals(slot, literals(value, false), false)
-  if (operation == 'in') return new Equals(slot, literals(value, true), true)
-  if (operation == 'notIn') return new Equals(slot, literals(value, true), false)
-  if (operation == 'gt') return new Ordered(slot, value, false, false, true)
-  if (operation == 'gte') return new Ordered(slot, value, false, true, true)
-  if (operation == 'lt') return new Ordered(slot, value, true, false, false)
-  if (operation == 'lte') return new Ordered(slot, value, true, true, false)
+  if (operation == 'equals') return new Equals(slot, [new Literal(value)], true)
+  if (operation == 'notEquals') return new Equals(slot, [new Literal(value)], false)
+  if (operation == 'in') return among(slot, value, true)
+  if (operation == 'notIn') return among(slot, value, false)
+  if (operation == 'gt') return new Ordered(slot, value, ABOVE)
+  if (operation == 'gte') return new Ordered(slot, value, SAME | ABOVE)
+  if (operation == 'lt') return new Ordered(slot, value, BELOW)
+  if (operation == 'lte') return new Ordered(slot, value, BELOW | SAME)
   if (operation == 'between') {
     if (!value.isArray || value.length != 2) throw new Error('between takes a list of two bounds, not ' + value.raw)
     const both: Condition[] = [
-      new Ordered(slot, value.at(0), false, true, true),
-      new Ordered(slot, value.at(1), true, true, false),
+      new Ordered(slot, value.at(0), SAME | ABOVE),
+      new Ordered(slot, value.at(1), BELOW | SAME),
     ]
-    return new All(both)
+    return new Several(both, true)
   }
   if (operation == 'contains') return new Contains(slot, value)
   if (operation == 'startsWith') return new Affix(slot, value, operation, true)
@@ -87,38 +91,30 @@ function comparison(slot: Slot, operation: string, value: Settings): Condition {
   throw new Error('"' + operation + '" is no comparison')
 }
 
-function literals(value: Settings, list: bool): Literal[] {
-  const made: Literal[] = []
-  if (list) {
-    if (!value.isArray) throw new Error('in and notIn take a list, not ' + value.raw)
-    for (let i = 0; i < value.length; i++) made.push(new Literal(value.at(i)))
-  } else made.push(new Literal(value))
-  return made
+function among(slot: Slot, list: Settings, wanted: bool): Condition {
+  if (!list.isArray) throw new Error('in and notIn take a list, not ' + list.raw)
+  if (list.length > LISTED_MAX) return new Among(slot, new ValueSet(list), wanted)
+  const values: Literal[] = []
+  for (let i = 0; i < list.length; i++) values.push(new Literal(list.at(i)))
+  return new Equals(slot, values, wanted)
 }
 
-class All extends Condition {
-  constructor(private parts: Condition[]) {
+/** `all` and `any`. */
+class Several extends Condition {
+  /** @param wanted true: each must hold; false: one is enough */
+  constructor(
+    private parts: Condition[],
+    private wanted: bool,
+  ) {
     super()
   }
 
   holds(paths: Paths): bool {
-    for (let i = 0, count = this.parts.length; i < count; i++) if (!unchecked(this.parts[i]).holds(paths)) return false
-    return true
-  }
-
-  free(): void {
-    for (let i = 0; i < this.parts.length; i++) this.parts[i].free()
-  }
-}
-
-class Any extends Condition {
-  constructor(private parts: Condition[]) {
-    super()
-  }
-
-  holds(paths: Paths): bool {
-    for (let i = 0, count = this.parts.length; i < count; i++) if (unchecked(this.parts[i]).holds(paths)) return true
-    return false
+    const wanted = this.wanted
+    for (let i = 0, count = this.parts.length; i < count; i++) {
+      if (unchecked(this.parts[i]).holds(paths) != wanted) return !wanted
+    }
+    return wanted
   }
 
   free(): void {
@@ -150,7 +146,7 @@ class Exists extends Condition {
   }
 }
 
-/** `equals`, `in`, and their negatives. */
+/** `equals`, `in` with a short list, and their negatives. */
 class Equals extends Condition {
   constructor(
     private slot: Slot,
@@ -175,6 +171,11 @@ class Equals extends Condition {
   }
 }
 
+// Orders that hold, each the bit of what `compare` answers plus 1; where there is none, no bit is set.
+const BELOW: i32 = 1
+const SAME: i32 = 2
+const ABOVE: i32 = 4
+
 /** `gt`, `gte`, `lt`, `lte`. */
 class Ordered extends Condition {
   private bound: Literal
@@ -182,9 +183,7 @@ class Ordered extends Condition {
   constructor(
     private slot: Slot,
     bound: Settings,
-    private below: bool,
-    private same: bool,
-    private above: bool,
+    private orders: i32,
   ) {
     super()
     if (!bound.isNumber && !bound.isString) throw new Error('a bound is a number or a string, not ' + bound.raw)
@@ -194,8 +193,7 @@ class Ordered extends Condition {
   holds(paths: Paths): bool {
     const slot = this.slot
     const order = this.bound.compare(paths.kind(slot), slot.start, slot.end, slot.escapes != 0)
-    if (order == 0) return this.same
-    return order == 2 ? false : order < 0 ? this.below : this.above
+    return ((this.orders >> (order + 1)) & 1) != 0
   }
 
   free(): void {
@@ -296,5 +294,27 @@ class Matches extends Condition {
     if (paths.kind(slot) != KIND_STRING) return false
     useText(slot.start, slot.end, slot.escapes != 0)
     return this.regex.matches(textAt, textBytes)
+  }
+}
+
+/** `in` with a long list, and its negative. */
+class Among extends Condition {
+  constructor(
+    private slot: Slot,
+    private values: ValueSet,
+    private wanted: bool,
+  ) {
+    super()
+  }
+
+  holds(paths: Paths): bool {
+    const slot = this.slot
+    const kind = paths.kind(slot)
+    if (kind == KIND_MISSING) return false
+    return this.values.has(kind, slot.start, slot.end, slot.escapes != 0) == this.wanted
+  }
+
+  free(): void {
+    this.values.free()
   }
 }

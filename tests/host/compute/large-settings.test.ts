@@ -44,19 +44,19 @@ large('are taken in where they are a list to look values up in, at the start and
   await client.ok('POST', '/v1/pipelines', document('in', numbers))
   const send = (value: unknown): Promise<unknown> =>
     client.ok('POST', '/v1/pipelines/in/ingest/in', `${JSON.stringify({ n: value })}\n`, 'application/x-ndjson')
-  const [number, text] = [numbers[1], texts[1]]
-  for (const value of [number, null]) await send(value)
+  const [number, last, text] = [numbers[1], numbers.at(-1), texts[1]]
+  for (const value of [number, null, last]) await send(value)
   assert.equal(
-    (await client.recordsOnce('in', 1)).map(({ value }) => value.n),
-    [number],
+    (await client.recordsOnce('in', 2)).map(({ value }) => value.n),
+    [number, last],
   )
   // Twice: an operator has the old ones until it has the new ones.
   for (const list of [texts, texts.slice(1)])
     await client.ok('PATCH', '/v1/pipelines/in/components/f', { settings: settings(list) })
   for (const value of [null, text]) await send(value)
   assert.equal(
-    (await client.recordsOnce('in', 2)).map(({ value }) => value.n),
-    [number, text],
+    (await client.recordsOnce('in', 3)).map(({ value }) => value.n),
+    [number, last, text],
   )
 })
 

@@ -6,6 +6,7 @@
 // value, and what stands at the paths is checked as strictly; what stands elsewhere is not looked at.
 
 import { allocateBytes, Constant, sameBytes } from '../memory.ts'
+import { Children } from './children.ts'
 import { BLOCK_BYTES, bitsOf, bracketsIn, bytesIn, escapedNext, escapedOf, stringsOf } from './block.ts'
 import { endsWithName, Node, OUTLINED_BYTES_MAX, Slot, shortName } from './node.ts'
 import { parsePath } from './path.ts'
@@ -40,6 +41,7 @@ export class Paths {
   private outlined: bool = false
   private blocks: usize[] = []
   private keys: Constant[] = []
+  private children: Children = new Children()
   private scratch: Writer = new Writer()
 
   constructor() {
@@ -95,13 +97,10 @@ export class Paths {
 
   private field(parent: Node, name: string): Node {
     const key = Constant.ofText(name)
-    let child = parent.fields
-    while (child) {
-      if (child.keyBytes == key.bytes && sameBytes(child.key, key.pointer, key.bytes)) {
-        key.free()
-        return child
-      }
-      child = child.next
+    const found = this.children.field(parent, key.pointer, key.bytes)
+    if (found) {
+      key.free()
+      return found
     }
     const made = this.makeNode()
     this.keys.push(key)
@@ -110,19 +109,18 @@ export class Paths {
     made.next = parent.fields
     parent.fields = made
     parent.lengths |= (1 as u64) << min<u64>(key.bytes, 63)
+    this.children.add(parent, made)
     return made
   }
 
   private element(parent: Node, index: u32): Node {
-    let child = parent.elements
-    while (child) {
-      if (child.index == index) return child
-      child = child.next
-    }
+    const found = this.children.element(parent, index)
+    if (found) return found
     const made = this.makeNode()
     made.index = index
     made.next = parent.elements
     parent.elements = made
+    this.children.add(parent, made)
     return made
   }
 
@@ -130,6 +128,7 @@ export class Paths {
   free(): void {
     for (let i = 0; i < this.blocks.length; i++) heap.free(this.blocks[i])
     for (let i = 0; i < this.keys.length; i++) this.keys[i].free()
+    this.children.free()
     this.scratch.free()
   }
 
