@@ -20,9 +20,9 @@ export type ClusterState = 'connecting' | 'connected' | 'waiting' | 'stopped'
 export interface ClusterOptions extends ConnectionSettings {
   /** `host:port` of some of the brokers; the rest is learned from them. */
   brokers: readonly string[]
-  /** How long a call is tried, twice at least, before it fails as TRANSPORT_UNAVAILABLE. */
+  /** How long a call is tried before it fails as TRANSPORT_UNAVAILABLE. */
   patienceMs: number
-  /** Of one request, unless it says another; 5,000 at least. */
+  /** Of one request. */
   requestTimeoutMs: number
   onState?(state: ClusterState, detail: string): void
 }
@@ -80,7 +80,7 @@ export class Cluster {
    * @throws SpqrError, TRANSPORT_UNAVAILABLE naming the brokers where patience ended
    */
   async attempt<T>(action: string, act: () => Promise<T>, patienceMs = this.options.patienceMs): Promise<T> {
-    const began = Date.now()
+    const until = Date.now() + patienceMs
     for (let waitMs = RETRY_FIRST_MS; ; waitMs = Math.min(waitMs * 2, RETRY_MAX_MS)) {
       if (this.isStopped) throw this.#stoppedError(action)
       try {
@@ -89,10 +89,7 @@ export class Cluster {
       } catch (thrown) {
         if (this.isStopped) throw this.#stoppedError(action)
         if (!isRetriable(thrown)) throw asSpqrError(action, thrown)
-        // A connection that has silently died takes all patience before that shows: another one may be good.
-        const isFirst = waitMs === RETRY_FIRST_MS
-        const tookMs = Date.now() - began
-        if (!isFirst && tookMs + waitMs > patienceMs) throw this.#outOfPatience(action, thrown, tookMs)
+        if (Date.now() + waitMs > until) throw this.#outOfPatience(action, thrown, patienceMs)
         // A transaction that ends is over in a few milliseconds: worth asking often.
         const isShort = isFault(thrown, FAULT.CONCURRENT_TRANSACTIONS)
         await sleep(isShort ? Math.min(waitMs, 10) / 5 : waitMs * (0.75 + Math.random() / 2))
@@ -275,9 +272,9 @@ export class Cluster {
     }
   }
 
-  #outOfPatience(action: string, thrown: unknown, tookMs: number): SpqrError {
+  #outOfPatience(action: string, thrown: unknown, patienceMs: number): SpqrError {
     if (thrown instanceof ConnectionLost) this.#setState('waiting', thrown.message)
-    const seconds = Math.round(tookMs / 100) / 10
+    const seconds = Math.round(patienceMs / 100) / 10
     const problem = thrown instanceof Error ? thrown.message : String(thrown)
     const text = `Cannot ${action}: ${problem}. It was tried for ${seconds} s (brokers: ${this.names}); try again when they answer.`
     return new SpqrError('TRANSPORT_UNAVAILABLE', text, { retriable: true, cause: thrown })

@@ -22,8 +22,6 @@ import { offsetCommitRequest, stableOffsetsRequest } from './transaction-request
 const PROTOCOLS = ['RoundRobinAssigner', 'roundrobin', 'range']
 /** Who is silent for so long is taken to be dead. */
 export const SESSION_MS = 10_000
-/** A connection that has silently died is given up within a session. */
-const HEARTBEAT_ANSWER_MS = 5_000
 /** So soon a member learns that others came or went. */
 const HEARTBEAT_MS = 500
 const AGAIN_MS = 500
@@ -184,7 +182,7 @@ export class KafkaMember implements GroupMember {
       await this.#rest(HEARTBEAT_MS)
       if (this.#hasLeft || letGo?.isDone) continue
       try {
-        await this.#ask(request, HEARTBEAT_ANSWER_MS)
+        await this.#ask(request)
       } catch (thrown) {
         if (isPutOut(thrown)) throw new PutOut((thrown as Error).message)
         if (isFault(thrown, FAULT.REBALANCE_IN_PROGRESS)) letGo ??= this.#letGo()

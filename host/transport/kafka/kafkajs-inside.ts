@@ -92,9 +92,6 @@ export interface ConnectionGuard {
 /** Read from a socket at once. */
 const READ_BYTES = 256 << 10
 
-/** kafkajs waits at least so long for any answer, and no longer for those to its own requests, by which a connection begins. */
-const ANSWER_MS_MIN = 5_000
-
 /** How many connections a pool has. */
 export const POOL_CONNECTIONS = 2
 
@@ -135,7 +132,7 @@ export class BrokerConnections {
       port,
       clientId: settings.clientId,
       connectionTimeout: settings.connectTimeoutMs,
-      requestTimeout: ANSWER_MS_MIN,
+      requestTimeout: 30_000,
       enforceRequestTimeout: true,
       ssl: settings.tls ?? null,
       // A copy: kafkajs writes into it, and what it writes cannot go to another thread.
@@ -148,7 +145,6 @@ export class BrokerConnections {
   /**
    * Sends one request and reads its answer. A broker answers the requests of one lane one after the other.
    * @param lane 0 … POOL_CONNECTIONS - 1
-   * @param timeoutMs 5,000 at least
    * @throws what kafkajs throws of the connection; KafkaFault of the answer
    */
   async send<T>(request: KafkaRequest<T>, lane: number, timeoutMs: number): Promise<T> {
