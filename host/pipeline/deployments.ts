@@ -203,7 +203,7 @@ export class Deployments {
     const next = this.fresh(before, plan)
     try {
       const timings = await this.start(next, plan, true)
-      this.host.readers.restarted(before, next)
+      this.host.readers.restarted(next)
       return timings
     } catch (thrown) {
       // What ran goes on from where it was, if only the place that was asked for is no good.

@@ -79,10 +79,10 @@ export class Readers {
     for (const [tap, reader] of this.taps) if (reader.pipeline === moved) this.post(reader, tap)
   }
 
-  /** A pipeline runs again: who taps it goes on. */
-  restarted(before: PipelineControl, now: PipelineControl): void {
+  /** A pipeline runs again: who taps it goes on, however many attempts that took. */
+  restarted(now: PipelineControl): void {
     for (const [tap, reader] of this.taps) {
-      if (reader.pipeline !== before) continue
+      if (!isSame(reader.pipeline, now)) continue
       reader.pipeline = now
       this.post(reader, tap)
     }
@@ -91,7 +91,7 @@ export class Readers {
   /** A pipeline is gone: so are those who tap it. */
   gone(pipeline: PipelineControl): void {
     for (const [tap, reader] of this.taps) {
-      if (reader.pipeline !== pipeline) continue
+      if (!isSame(reader.pipeline, pipeline)) continue
       this.taps.delete(tap)
       reader.onEnd()
     }
@@ -146,6 +146,11 @@ export class Readers {
     this.outs.delete(subscription)
     reader?.onEnd()
   }
+}
+
+/** Whatever starts of it these stand for. */
+function isSame({ plan: a }: PipelineControl, { plan: b }: PipelineControl): boolean {
+  return a.id === b.id && a.tenant === b.tenant
 }
 
 function placeOf({ plan: { tenant, id } }: PipelineControl): string {

@@ -103,7 +103,7 @@ export class Supervision {
     const next = this.host.deployments.fresh(before, plan)
     try {
       await this.host.deployments.start(next, plan, true)
-      this.host.readers.restarted(before, next)
+      this.host.readers.restarted(next)
     } catch (thrown) {
       const error = SpqrError.from(thrown)
       // Given up meanwhile, with the process that it was to run in.
