@@ -146,6 +146,21 @@ map('of duplicate fields the last counts', () => {
   assert.equal(found, expected)
 })
 
+map('of settings with many fields each has its own value, of duplicates the last', () => {
+  for (const count of [15, 16, 17, 18, 1000]) {
+    const fields = Array.from({ length: count }, (_, n) => `"f${n}":${n}`)
+    const again = Array.from({ length: count }, (_, n) => n).filter((n) => n % 5 === 2 || n > count - 3)
+    const all = [...fields, ...again.map((n) => `"f${n}":"again ${n}"`)].join()
+    const expected = JSON.parse(`{${all}}`) as Record<string, unknown>
+    guest.configure(`{"set":{${all}}}`)
+    guest.values('{}')
+    assert.equal(
+      guest.texts().map((text) => JSON.parse(text)),
+      [expected],
+    )
+  }
+})
+
 map('the key is taken from the result; where it is missing the record keeps its own', () => {
   guest.configure({ set: { k: 'né' }, key: 'k' })
   const given = {

@@ -19,6 +19,8 @@ import { Writer } from './json/writer.ts'
 
 const NO_KEYS: string[] = []
 const NO_ITEMS: Settings[] = []
+/** Names that are gone through one by one; of more, where each stands is kept. */
+const LISTED_MAX: i32 = 16
 
 /**
  * One value of the settings. What is not there is a value of its own, `exists` false, so that chains need no checks:
@@ -35,6 +37,8 @@ export class Settings {
   /** Names of the fields of an object, in their order; of duplicates the last counts. */
   keys: string[] = NO_KEYS
   private items: Settings[] = NO_ITEMS
+  /** Where each name stands in `keys`; null: they are few. */
+  private places: Map<string, i32> | null = null
   /** The text that the whole tree was read from, and where in it this value stands. */
   private source: ArrayBuffer | null = null
   private from: u32 = 0
@@ -108,12 +112,12 @@ export class Settings {
 
   /** The field of this name; a missing one where there is none. */
   get(name: string): Settings {
-    const index = this.keys.indexOf(name)
+    const index = this.indexOf(name)
     return index < 0 ? MISSING : this.items[index]
   }
 
   has(name: string): bool {
-    return this.keys.includes(name)
+    return this.indexOf(name) >= 0
   }
 
   /** A field as a string, `fallback` where it is none. */
@@ -139,12 +143,27 @@ export class Settings {
 
   /** Adds a field or replaces the one of this name. */
   private put(name: string, value: Settings): void {
-    const index = this.keys.indexOf(name)
-    if (index >= 0) this.items[index] = value
-    else {
-      this.keys.push(name)
-      this.items.push(value)
+    const index = this.indexOf(name)
+    if (index >= 0) {
+      this.items[index] = value
+      return
     }
+    const keys = this.keys
+    keys.push(name)
+    this.items.push(value)
+    if (keys.length <= LISTED_MAX) return
+    let places = this.places
+    if (!places) {
+      this.places = places = new Map<string, i32>()
+      for (let i = 0; i < LISTED_MAX; i++) places.set(keys[i], i)
+    }
+    places.set(name, keys.length - 1)
+  }
+
+  private indexOf(name: string): i32 {
+    const places = this.places
+    if (!places) return this.keys.indexOf(name)
+    return places.has(name) ? places.get(name) : -1
   }
 
   /** For the parser alone, as are the next two. */
