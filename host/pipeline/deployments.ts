@@ -122,7 +122,10 @@ export class Deployments {
     }
   }
 
-  /** @param live refuses one that does not run, which else takes note of the plan @throws SpqrError: what ran goes on */
+  /**
+   * @param live refuses one that does not run, which else takes note of the plan
+   * @throws SpqrError: what ran goes on, from its checkpoint where it was changed in part
+   */
   async change(
     pipeline: PipelineControl,
     plan: Plan,
@@ -153,7 +156,11 @@ export class Deployments {
       timings.instantiateMs = performance.now() - began - timings.placeMs
       return { state: pipeline.state, warnings: [], timings, changes }
     } catch (thrown) {
+      const isLost = !pipeline.isLive
+      // Until it is dropped, the numbers that the change took are in use.
+      if (isLost) await pipeline.dropWorkers()
       pipeline.wiring.reject()
+      if (isLost && isRunning(pipeline.state)) await this.host.supervision.startFromCheckpoint(pipeline)
       throw inDocument(plan, thrown)
     }
   }

@@ -183,7 +183,7 @@ export class PipelineControl {
     this.moveTo(this.pausedByUser ? 'paused' : 'running')
   }
 
-  /** Changes what runs to another plan. @throws SpqrError: what ran goes on */
+  /** Changes what runs to another plan. @throws SpqrError: what ran goes on, unless it is not live any more */
   async change(plan: Plan, wired: Wired, keepState: boolean): Promise<ChangeResult[]> {
     const { workers } = this.owner
     const compute = workers.compute(this.compute)
@@ -205,10 +205,11 @@ export class PipelineControl {
       await this.bridge.ask({ type: 'abort', pipeline: this.key })
       throw thrown
     }
-    const answer = await this.bridge.ask({
-      type: 'commit',
-      pipeline: this.key,
-      paused: this.state === 'paused',
+    const paused = this.state === 'paused'
+    const answer = await this.bridge.ask({ type: 'commit', pipeline: this.key, paused }).catch((thrown) => {
+      // Neither what it was nor what it was to be.
+      this.lost()
+      throw thrown
     })
     this.plan = plan
     return [...changes, ...(answer as { result: ChangeResult[] }).result]

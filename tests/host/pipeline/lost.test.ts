@@ -1,8 +1,10 @@
 // A pipeline that is lost (its worker dies, an epoch of it cannot be stored) while somebody does something to it: whoever does is
 // answered, it runs again, and others that ran there do not wait for it.
 
+import { rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { PipelineControl } from '../../../host/pipeline/pipeline-control.ts'
@@ -27,7 +29,7 @@ test.before.each(async () => {
     else unanswered.push(response)
   })
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
-  t = await TestHost.start(testFolder(), ['--allow-net=127.0.0.1'])
+  t = await TestHost.start(testFolder(), ['--allow-net=127.0.0.1', '--allow-read'])
 })
 test.after.each(async () => {
   opens = true
@@ -130,6 +132,44 @@ test('holds up none of those that ran beside it', async () => {
   await t.ingest(other.plan.id, numbers(0, 5))
   await t.readAtLeast('o', 5)
   assert.is((await removed).status, 409)
+})
+
+test('within the last step of a change goes on as it was, and gives back what the change took', async () => {
+  await t.topic('o')
+  const [first, second] = ['a.txt', 'b.txt'].map((name) => join(t.folder.path, name)) as [string, string]
+  for (const path of [first, second]) writeFileSync(path, numbers(0, 100_000).join('\n'))
+  const file = (path: string) => source('file', 'file', { path, recordsPerSecond: 10 })
+  const planOf = (path: string, more: Partial<Plan> = {}): Plan => {
+    const plan = stuck('p', more)
+    plan.components.push(file(path), emitter('none', 'discard', ['file']))
+    return plan
+  }
+  await t.create(planOf(first))
+  const before = t.host.pipeline('default', 'p')
+  const { channels, blocks } = t.host.held
+  await t.ingest('p', numbers(0, 10))
+  await until(() => unanswered.length > 0, 'something was posted')
+  const { bridge } = t.host.workers
+  bridge.ask({ type: 'checkpoint', pipeline: before.key }).catch(() => undefined)
+  const asked = planOf(second, { revision: 2 })
+  for (const id of ['x', 'y', 'z']) asked.components.push(emitter(id, 'sse', ['op']))
+  const changed = t.put(asked)
+  await until(() => t.host.held.channels > channels, 'it has begun')
+  // What it adds is opened within that time, else it is refused a step before; then it waits for the epoch.
+  await new Promise((done) => setTimeout(done, 200))
+  rmSync(second)
+  opens = true
+  for (const response of unanswered) response.end()
+  assert.is((await changed).status, 404)
+  await t.untilState('p', 'running')
+  assert.equal({ ...t.host.held, keys: 0 }, { ...t.host.held, keys: 0, channels, blocks })
+  // Whoever gets those numbers next.
+  const components = [source('in', 'http'), t.probe('op', ['in']), emitter('out', 'topic', ['op'], { topic: 'o' })]
+  await t.create(t.plan('q', components))
+  assert.is(t.host.pipeline('default', 'p').plan.revision, 1)
+  await t.ok('DELETE', '/pipelines/default/p')
+  await t.ingest('q', numbers(0, 5))
+  await t.readAtLeast('o', 5)
 })
 
 test('is seen by its taps again, also where it does not start at once', async () => {
