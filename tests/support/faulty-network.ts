@@ -97,7 +97,7 @@ class Connection {
 
 interface Awaited {
   apiKey: number
-  how: 'unanswered' | 'late'
+  how: 'unanswered' | 'late' | 'silent'
   done(deliver: () => Promise<void>): void
 }
 
@@ -157,10 +157,11 @@ export class FaultyNetwork {
 
   /**
    * Ends the connection on which the next request of this kind comes, before it is answered.
-   * @param how `unanswered`: once the broker has taken it; `late`: at once, and the broker is given it when it is told to
+   * @param how `unanswered`: once the broker has taken it; `late`: at once, and the broker is given it when it is told to; `silent`:
+   * nobody is told, and nothing goes either way any more
    * @returns when that has happened: gives it to the broker now, and resolves when that has taken it
    */
-  intercept(apiKey: number, how: 'unanswered' | 'late'): Promise<() => Promise<void>> {
+  intercept(apiKey: number, how: Awaited['how']): Promise<() => Promise<void>> {
     return new Promise((done) => this.#awaited.push({ apiKey, how, done }))
   }
 
@@ -169,6 +170,11 @@ export class FaultyNetwork {
     if (at < 0) return
     const { how, done } = this.#awaited.splice(at, 1)[0]!
     one.back.mode = 'lost'
+    if (how === 'silent') {
+      one.there.mode = 'lost'
+      done(() => Promise.resolve())
+      return
+    }
     const answered = new Promise<void>((taken) => {
       one.onAnswer = taken
     })

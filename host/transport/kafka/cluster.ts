@@ -20,9 +20,9 @@ export type ClusterState = 'connecting' | 'connected' | 'waiting' | 'stopped'
 export interface ClusterOptions extends ConnectionSettings {
   /** `host:port` of some of the brokers; the rest is learned from them. */
   brokers: readonly string[]
-  /** How long a call is tried before it fails as TRANSPORT_UNAVAILABLE. */
+  /** How long a call is tried, twice at least, before it fails as TRANSPORT_UNAVAILABLE. */
   patienceMs: number
-  /** Of one request. */
+  /** Of one request, unless it says another. */
   requestTimeoutMs: number
   onState?(state: ClusterState, detail: string): void
 }
@@ -80,7 +80,7 @@ export class Cluster {
    * @throws SpqrError, TRANSPORT_UNAVAILABLE naming the brokers where patience ended
    */
   async attempt<T>(action: string, act: () => Promise<T>, patienceMs = this.options.patienceMs): Promise<T> {
-    const until = Date.now() + patienceMs
+    const began = Date.now()
     for (let waitMs = RETRY_FIRST_MS; ; waitMs = Math.min(waitMs * 2, RETRY_MAX_MS)) {
       if (this.isStopped) throw this.#stoppedError(action)
       try {
@@ -89,7 +89,10 @@ export class Cluster {
       } catch (thrown) {
         if (this.isStopped) throw this.#stoppedError(action)
         if (!isRetriable(thrown)) throw asSpqrError(action, thrown)
-        if (Date.now() + waitMs > until) throw this.#outOfPatience(action, thrown, patienceMs)
+        // A connection that has silently died takes all patience before that shows: another one may be good.
+        const isFirst = waitMs === RETRY_FIRST_MS
+        const tookMs = Date.now() - began
+        if (!isFirst && tookMs + waitMs > patienceMs) throw this.#outOfPatience(action, thrown, tookMs)
         // A transaction that ends is over in a few milliseconds: worth asking often.
         const isShort = isFault(thrown, FAULT.CONCURRENT_TRANSACTIONS)
         await sleep(isShort ? Math.min(waitMs, 10) / 5 : waitMs * (0.75 + Math.random() / 2))
@@ -229,16 +232,16 @@ export class Cluster {
     for (const [key, connections] of this.#links) {
       if (!key.endsWith(` ${link}`)) continue
       this.#links.delete(key)
-      connections.close().catch(() => {})
+      connections.close()
     }
   }
 
-  async stop(): Promise<void> {
+  /** At once: nothing is waited for. */
+  stop(): Promise<void> {
     this.#setState('stopped', '')
-    const links = [...this.#links.values()]
+    for (const connections of this.#links.values()) connections.close()
     this.#links.clear()
-    // A connection waits for what is under way; a long poll need not be waited for.
-    await Promise.race([Promise.allSettled(links.map((link) => link.close())), sleep(1_000)])
+    return Promise.resolve()
   }
 
   async #sendTo<T>(
@@ -265,16 +268,16 @@ export class Cluster {
       if (thrown instanceof KafkaFault || thrown instanceof SpqrError || thrown instanceof RangeError) throw thrown
       if (this.#links.get(key) === connections) {
         this.#links.delete(key)
-        connections.close().catch(() => {})
+        connections.close()
       }
       if (isSaslFailure(thrown)) throw saslError(name, thrown)
       throw new ConnectionLost(name, thrown)
     }
   }
 
-  #outOfPatience(action: string, thrown: unknown, patienceMs: number): SpqrError {
+  #outOfPatience(action: string, thrown: unknown, tookMs: number): SpqrError {
     if (thrown instanceof ConnectionLost) this.#setState('waiting', thrown.message)
-    const seconds = Math.round(patienceMs / 100) / 10
+    const seconds = Math.round(tookMs / 100) / 10
     const problem = thrown instanceof Error ? thrown.message : String(thrown)
     const text = `Cannot ${action}: ${problem}. It was tried for ${seconds} s (brokers: ${this.names}); try again when they answer.`
     return new SpqrError('TRANSPORT_UNAVAILABLE', text, { retriable: true, cause: thrown })

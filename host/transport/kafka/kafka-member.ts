@@ -22,6 +22,8 @@ import { offsetCommitRequest, stableOffsetsRequest } from './transaction-request
 const PROTOCOLS = ['RoundRobinAssigner', 'roundrobin', 'range']
 /** Who is silent for so long is taken to be dead. */
 export const SESSION_MS = 10_000
+/** A connection that has silently died is given up within a session. */
+const HEARTBEAT_ANSWER_MS = 5_000
 /** So soon a member learns that others came or went. */
 const HEARTBEAT_MS = 500
 const AGAIN_MS = 500
@@ -182,7 +184,7 @@ export class KafkaMember implements GroupMember {
       await this.#rest(HEARTBEAT_MS)
       if (this.#hasLeft || letGo?.isDone) continue
       try {
-        await this.#ask(request)
+        await this.#ask(request, HEARTBEAT_ANSWER_MS)
       } catch (thrown) {
         if (isPutOut(thrown)) throw new PutOut((thrown as Error).message)
         if (isFault(thrown, FAULT.REBALANCE_IN_PROGRESS)) letGo ??= this.#letGo()

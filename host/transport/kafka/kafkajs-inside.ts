@@ -1,11 +1,11 @@
 // The only file that touches the inside of kafkajs: its connection to one broker (sockets, TLS, SASL, API versions,
-// request queue, time-outs), through which requests of our own go. The version is pinned exactly; tests name what is used:
+// request queue), through which requests of our own go. The version is pinned exactly; tests name what is used:
 //
-//   kafkajs/src/network/connectionPool   new ({host, port, …}), getConnection(index), destroy()
+//   kafkajs/src/network/connectionPool   new ({host, port, …}), getConnection(index)
 //   kafkajs/src/broker                   new ({connectionPool, logger}), connect(): the versions it learns, SASL
 //   a connection                         isConnected(), isAuthenticated(), authenticate(), nextCorrelationId(), clientId, socket,
 //                                        chunks, bytesBuffered
-//   its requestQueue                     push({entry, expectResponse, requestTimeout, sendRequest}), maybeThrottle(ms), pending,
+//   its requestQueue                     push({entry, expectResponse, sendRequest}), maybeThrottle(ms), pending,
 //                                        scheduleCheckPendingRequests()
 //   Kafka.logger()                       namespace(name)
 //
@@ -31,7 +31,6 @@ interface PushedRequest {
     reject(error: unknown): void
   }
   expectResponse: true
-  requestTimeout: number
   sendRequest(): void
 }
 
@@ -55,7 +54,6 @@ export interface InsideConnection {
 
 export interface InsidePool {
   getConnection(index: number): Promise<InsideConnection>
-  destroy(): Promise<void>
 }
 
 interface InsideBroker {
@@ -118,6 +116,9 @@ export class BrokerConnections {
   #ready: Promise<void> | undefined
   /** What waits for an answer: kafkajs forgets a request that comes while a connection closes. */
   readonly #waiting = new Set<(reason: Error) => void>()
+  readonly #sockets = new Set<Socket>()
+  /** Why nothing is sent here any more. */
+  #lost: Error | undefined
   readonly #lanes: (Promise<InsideConnection> | undefined)[] = []
 
   constructor(host: string, port: number, settings: ConnectionSettings) {
@@ -132,8 +133,8 @@ export class BrokerConnections {
       port,
       clientId: settings.clientId,
       connectionTimeout: settings.connectTimeoutMs,
-      requestTimeout: 30_000,
-      enforceRequestTimeout: true,
+      // It looks ten times a second, and no more from when a connection begins to close: what waits there then waits for ever.
+      enforceRequestTimeout: false,
       ssl: settings.tls ?? null,
       // A copy: kafkajs writes into it, and what it writes cannot go to another thread.
       sasl: settings.sasl ? { ...settings.sasl } : null,
@@ -145,15 +146,17 @@ export class BrokerConnections {
   /**
    * Sends one request and reads its answer. A broker answers the requests of one lane one after the other.
    * @param lane 0 … POOL_CONNECTIONS - 1
+   * @param timeoutMs how long the answer is waited for, and before that each step of connecting
    * @throws what kafkajs throws of the connection; KafkaFault of the answer
    */
   async send<T>(request: KafkaRequest<T>, lane: number, timeoutMs: number): Promise<T> {
+    if (this.#lost) throw this.#lost
     this.#ready ??= this.#broker.connect()
-    await this.#orLost(this.#ready)
+    await this.#orLost(this.#ready, timeoutMs)
     this.#lanes[lane] ??= this.#pool.getConnection(lane).then(calmed)
-    const connection = await this.#orLost(this.#lanes[lane])
-    if (this.#hasLogin && !connection.isAuthenticated()) await this.#orLost(connection.authenticate())
-    const { payload } = await this.#orLost(ask(connection, request, timeoutMs))
+    const connection = await this.#orLost(this.#lanes[lane], timeoutMs)
+    if (this.#hasLogin && !connection.isAuthenticated()) await this.#orLost(connection.authenticate(), timeoutMs)
+    const { payload } = await this.#orLost(ask(connection, request), timeoutMs)
     const reader = new WireReader(payload)
     try {
       return request.read(reader)
@@ -162,16 +165,38 @@ export class BrokerConnections {
     }
   }
 
-  async close(): Promise<void> {
-    await this.#pool.destroy()
+  /** At once: who waits for an answer is told that none will come. */
+  close(): void {
+    const reason = new Error('the connection was given up')
+    this.#fail(reason)
+    // As an error: by its end alone kafkajs would go on looking, every millisecond, at what waits.
+    for (const socket of this.#sockets) socket.destroy(reason)
   }
 
-  /** The same, or an error when a socket closes first. */
-  #orLost<T>(promise: Promise<T>): Promise<T> {
+  /** The same, or an error when a socket closes first, or nothing comes for so long. */
+  #orLost<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
     return new Promise((done, failed) => {
-      this.#waiting.add(failed)
-      promise.then(done, failed).finally(() => this.#waiting.delete(failed))
+      const over = (): void => {
+        clearTimeout(late)
+        this.#waiting.delete(lost)
+      }
+      const lost = (reason: Error): void => {
+        over()
+        failed(reason)
+      }
+      const late = setTimeout(() => lost(new Error(`no answer in ${timeoutMs / 1_000} s`)), timeoutMs)
+      this.#waiting.add(lost)
+      promise.then((value) => {
+        over()
+        done(value)
+      }, lost)
+      if (this.#lost) lost(this.#lost)
     })
+  }
+
+  #fail(reason: Error): void {
+    this.#lost ??= reason
+    for (const failed of [...this.#waiting]) failed(reason)
   }
 
   /** kafkajs's own leaves Nagle's algorithm on, which holds back a small request behind one that is under way. */
@@ -189,8 +214,11 @@ export class BrokerConnections {
       cause = error
     })
     socket.once('close', () => {
-      for (const failed of [...this.#waiting]) failed(cause ?? new Error('the connection was closed'))
+      this.#sockets.delete(socket)
+      this.#fail(cause ?? new Error('the connection was closed'))
     })
+    this.#sockets.add(socket)
+    if (this.#lost) socket.destroy(this.#lost)
     return socket
   }
 }
@@ -211,11 +239,7 @@ function calmed(connection: InsideConnection): InsideConnection {
   return connection
 }
 
-function ask<T>(
-  connection: InsideConnection,
-  request: KafkaRequest<T>,
-  requestTimeout: number,
-): Promise<{ payload: Buffer }> {
+function ask<T>(connection: InsideConnection, request: KafkaRequest<T>): Promise<{ payload: Buffer }> {
   const { apiKey, apiVersion, apiName, body, tail } = request
   const correlationId = connection.nextCorrelationId()
   const head = new WireWriter(64)
@@ -236,7 +260,7 @@ function ask<T>(
       socket.uncork()
     }
     const entry = { apiKey, apiVersion, apiName, correlationId, resolve, reject }
-    connection.requestQueue.push({ entry, expectResponse: true, requestTimeout, sendRequest })
+    connection.requestQueue.push({ entry, expectResponse: true, sendRequest })
   })
 }
 

@@ -3,10 +3,12 @@
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { Cluster } from '../../../../host/transport/kafka/cluster.ts'
+import { SESSION_MS } from '../../../../host/transport/kafka/kafka-member.ts'
 import { KafkaTransport } from '../../../../host/transport/kafka/kafka-transport.ts'
 import { FaultyNetwork } from '../../../support/faulty-network.ts'
 import { skipWithoutKafka, startKafkaBehind } from '../../../support/kafka.ts'
-import { append, commit, readAll, rejects, texts, values } from '../suite.ts'
+import { append, commit, readAll, rejects, TestMember, texts, values } from '../suite.ts'
 
 const NAME = 'requests that are not answered'
 const test = suite(NAME)
@@ -25,12 +27,24 @@ test.after(async () => {
 
 const REQUESTS = {
   Produce: 0,
+  Metadata: 3,
+  Heartbeat: 12,
   InitProducerId: 22,
   AddPartitionsToTxn: 24,
   AddOffsetsToTxn: 25,
   EndTxn: 26,
   TxnOffsetCommit: 28,
 }
+
+/** Of which each epoch has one, or the first. */
+const IN_EPOCHS = [
+  'Produce',
+  'InitProducerId',
+  'AddPartitionsToTxn',
+  'AddOffsetsToTxn',
+  'EndTxn',
+  'TxnOffsetCommit',
+] as const
 
 /** One epoch after another, two ids in turn, as a slot writes them. */
 class Epochs {
@@ -70,7 +84,8 @@ async function setUp(topic: string): Promise<{ transport: KafkaTransport; beside
 const expected = (epochs: number[]): unknown => texts(epochs.flatMap((epoch) => values(epoch * 10, 2)))
 
 for (const how of ['unanswered', 'late'] as const) {
-  for (const [request, apiKey] of Object.entries(REQUESTS)) {
+  for (const request of IN_EPOCHS) {
+    const apiKey = REQUESTS[request]
     if (request === 'InitProducerId' && how === 'late') continue
     unanswered(`${request}, ${how}`, async () => {
       const topic = `${request.toLowerCase()}-${how}`
@@ -125,6 +140,35 @@ unanswered('what was aborted is not begun again by who still tries to write to i
   // Nothing is left open that would hide what others write behind it.
   await append(beside, 'aborted', values(7, 1))
   assert.equal(texts(await readAll(beside, 'aborted')), texts(values(7, 1)))
+  await Promise.all([transport.stop(), beside.stop()])
+})
+
+unanswered('a connection that silently died is given up for another one, by all who wait on it', async () => {
+  const settings = { clientId: 'test', connectTimeoutMs: 3_000, patienceMs: 500, requestTimeoutMs: 1_000 }
+  const cluster = new Cluster({ brokers: kafka!.behind, ...settings })
+  const ask = async (): Promise<number> => {
+    const { brokers } = await cluster.attempt('ask', () => cluster.metadata([]))
+    return brokers.length
+  }
+  await ask()
+  const happened = network.intercept(REQUESTS.Metadata, 'silent')
+  // It takes all patience until that shows, and a connection is closed for the one while the other has just begun to wait.
+  const first = ask()
+  await happened
+  await new Promise((later) => setTimeout(later, 600))
+  assert.equal(await Promise.all([first, ask()]), [1, 1])
+  await cluster.stop()
+})
+
+unanswered('a member whose connection silently died keeps its place', async () => {
+  const { transport, beside } = await setUp('silent')
+  const one = new TestMember(transport, 'silent-group', 'silent')
+  await one.assigned()
+  const { membership } = one
+  await network.intercept(REQUESTS.Heartbeat, 'silent')
+  await new Promise((later) => setTimeout(later, SESSION_MS + 2_000))
+  await one.member.publish(membership!, new Map([[0, 0n]]))
+  assert.is(one.membership, membership, 'it was put out')
   await Promise.all([transport.stop(), beside.stop()])
 })
 

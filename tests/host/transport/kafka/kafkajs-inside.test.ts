@@ -19,11 +19,10 @@ function pool(): { pool: Record<string, unknown>[] } & Record<string, unknown> {
   return made as unknown as ReturnType<typeof pool>
 }
 
-inside('a connection pool has two connections, to be had by index, and is destroyed', () => {
+inside('a connection pool has two connections, to be had by index', () => {
   const made = pool()
   assert.is(made.pool.length, POOL_CONNECTIONS)
   assert.type(made.getConnection, 'function')
-  assert.type(made.destroy, 'function')
 })
 
 inside('a connection says its state, logs in, counts its requests and has its socket and queue in the open', () => {
