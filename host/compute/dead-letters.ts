@@ -35,6 +35,8 @@ export class DeadLetters {
   /** Operators that have passed the barrier in work. */
   private readonly passed = new Set<string>()
   private epoch = 0
+  /** All operators had ended; one that was added since has not. */
+  private hasEnded = false
 
   constructor(owner: DeadLettersOwner) {
     this.owner = owner
@@ -48,7 +50,7 @@ export class DeadLetters {
   /** @param at where the record that could not be processed begins in `input` */
   add({ spec }: OperatorNode, fault: Fault, trace: TraceInfo, input: Uint8Array, at: number): void {
     // Before the first letter is published: a stage without a reader forgets.
-    if (this.sink === null) this.open()
+    this.open()
     const record = deadLetterRecord(spec, fault, trace, this.owner.graph, input, at)
     const start = this.stage.reserve(record.length)
     this.stage.bytes.set(record.bytes.subarray(0, record.length), start)
@@ -83,15 +85,31 @@ export class DeadLetters {
     this.mark(KIND_END, 0)
   }
 
+  /** Has them read, by one that has not seen the end where there was one. */
   private open(): void {
-    this.sink = this.owner.openLetters()
-    const input = new Input('', this.stage, ALL_PORTS, ALL_PORTS, true)
-    this.stage.attach(input)
-    this.sink.inputs.list.push(input)
+    if (this.sink === null || this.hasEnded) {
+      this.sink ??= this.owner.openLetters()
+      this.hasEnded = false
+      const input = new Input('', this.stage, ALL_PORTS, ALL_PORTS, true)
+      this.stage.attach(input)
+      this.sink.inputs.add(input)
+    }
+    const { list } = this.sink.inputs
+    if (list.length === 1) return
+    // One that has seen its end reads nothing more, and would hold up the stage.
+    for (const input of list.filter(({ ended }) => ended)) {
+      this.stage.detach(input)
+      list.splice(list.indexOf(input), 1)
+    }
   }
 
   private mark(kind: number, epoch: number): void {
-    if (this.sink) this.stage.publishControl(kind, epoch)
-    else this.owner.noLetters(epoch, kind === KIND_END)
+    if (this.sink === null) {
+      this.owner.noLetters(epoch, kind === KIND_END)
+      return
+    }
+    this.open()
+    this.stage.publishControl(kind, epoch)
+    this.hasEnded = kind === KIND_END
   }
 }

@@ -95,6 +95,12 @@ export class Inputs {
     return epoch
   }
 
+  /** One more, also behind the end of all others: that of all will be told anew. */
+  add(input: Input): void {
+    this.list.push(input)
+    this.endTold = false
+  }
+
   /** All have ended. */
   get ended(): boolean {
     return this.list.length > 0 && this.list.every((input) => input.ended)

@@ -15,6 +15,7 @@ import { ChannelReader } from '../../ring/channel.ts'
 import { clockUs, dataRun, type Run } from '../../ring/ring.ts'
 import type { Emitter } from '../bridge.ts'
 import type { BridgeEmitterSpec } from './messages.ts'
+import { LETTERS } from './slot-parts.ts'
 
 const BATCH_BYTES = 128 << 10
 
@@ -113,7 +114,8 @@ export class EmitterPump {
 
   /** Flushes as `pass` does, and tells the owner. */
   flush(epoch: number, end: boolean): void {
-    if (end) this.ended = true
+    // Dead letters may come again: of an operator that is added when all others have ended.
+    if (end && this.spec.component !== LETTERS) this.ended = true
     this.pass(epoch).then(
       (position) => this.owner.flushed(this, epoch, end, position),
       (thrown) => this.owner.emitterFailed(this, thrown),
