@@ -227,7 +227,10 @@ export class TopicAdmin {
         await sleep(5)
       }
     }
-    const metadata = await this.#cluster.attempt('describe topics', () => this.#cluster.metadata([name]))
-    for (const { name: topic, error } of metadata.topics) if (!isSpread(error)) check(error, topic)
+    // One that did not answer may not know yet either.
+    await this.#cluster.attempt('describe topics', async () => {
+      const { topics } = await this.#cluster.metadata([name])
+      for (const { name: topic, error } of topics) if (!isSpread(error)) check(error, topic)
+    })
   }
 }
