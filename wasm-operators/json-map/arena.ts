@@ -19,6 +19,7 @@ export function resetArena(): void {
 }
 
 /** So many bytes, not cleared, with SLACK behind them; a multiple of 8 as address. // hot */
+@inline
 export function take(bytes: usize): usize {
   const size = (bytes + SLACK + 7) & ~7
   if (at + size > end) nextBlock(size)
