@@ -12,8 +12,9 @@ import { RECORD_BYTES_MAX, RecordBuffer } from '../../record/record.ts'
 import type { Transport } from '../../transport/transport.ts'
 import type { BridgeContext, LogLevel } from '../bridge.ts'
 import { EmitterPump } from './emitter-pump.ts'
+import { LETTERS } from './messages.ts'
 import type { SlotCheckpoints } from './slot-checkpoints.ts'
-import { LETTERS, type Pump, type SlotParts } from './slot-parts.ts'
+import type { Pump, SlotParts } from './slot-parts.ts'
 import { topicOfSource } from './slot-topics.ts'
 
 const LEVELS = { debug: 0, info: 1, warn: 2, error: 3 } as const

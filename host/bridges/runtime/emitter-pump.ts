@@ -14,8 +14,7 @@ import {
 import { ChannelReader } from '../../ring/channel.ts'
 import { clockUs, dataRun, type Run } from '../../ring/ring.ts'
 import type { Emitter } from '../bridge.ts'
-import type { BridgeEmitterSpec } from './messages.ts'
-import { LETTERS } from './slot-parts.ts'
+import { type BridgeEmitterSpec, LETTERS } from './messages.ts'
 
 const BATCH_BYTES = 128 << 10
 

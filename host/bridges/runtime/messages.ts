@@ -19,6 +19,9 @@ export interface BridgeSourceSpec {
   index: number
 }
 
+/** The emitter of dead letters has no component of its own. */
+export const LETTERS = ''
+
 export interface BridgeEmitterSpec {
   component: string
   type: string

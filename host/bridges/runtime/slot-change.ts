@@ -5,9 +5,9 @@
 import { SpqrError } from '../../../schemas/errors.ts'
 import type { ChangeResult } from '../../compute/messages.ts'
 import type { EmitterPump } from './emitter-pump.ts'
-import type { BridgeSourceSpec, BridgeSpec } from './messages.ts'
+import { type BridgeSourceSpec, type BridgeSpec, LETTERS } from './messages.ts'
 import type { SlotCheckpoints } from './slot-checkpoints.ts'
-import { LETTERS, type Pump, type SlotParts } from './slot-parts.ts'
+import type { Pump, SlotParts } from './slot-parts.ts'
 import type { SlotPumps } from './slot-pumps.ts'
 import type { SourcePump } from './source-pump.ts'
 

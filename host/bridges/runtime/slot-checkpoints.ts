@@ -9,9 +9,9 @@ import type { CheckpointSummary } from '../../transport/transport.ts'
 import type { EmitterPump } from './emitter-pump.ts'
 import { Epoch } from './epoch.ts'
 import { KeptLetters } from './kept-letters.ts'
-import type { RestoreFrom } from './messages.ts'
+import { LETTERS, type RestoreFrom } from './messages.ts'
 import { type Answers, type Standing, slotCommit } from './slot-commit.ts'
-import { LETTERS, type SlotParts } from './slot-parts.ts'
+import type { SlotParts } from './slot-parts.ts'
 import type { SourcePump } from './source-pump.ts'
 
 const COUNT_AGAIN_MS = 200

@@ -12,9 +12,6 @@ import type { EmitterPump } from './emitter-pump.ts'
 import type { BridgeSpec, FromBridge } from './messages.ts'
 import type { SourcePump } from './source-pump.ts'
 
-/** The emitter of dead letters has no component of its own. */
-export const LETTERS = ''
-
 export type Pump = SourcePump | EmitterPump
 
 /** What a slot needs of its worker. */

@@ -9,9 +9,9 @@ import { emitterTypes, sourceTypes } from '../registry.ts'
 import { ComponentContext, StartTrialContext } from './component-context.ts'
 import { type EmitterOwner, EmitterPump } from './emitter-pump.ts'
 import { KeptLetters } from './kept-letters.ts'
-import type { BridgeEmitterSpec, BridgeSourceSpec, CheckpointMeta } from './messages.ts'
+import { type BridgeEmitterSpec, type BridgeSourceSpec, type CheckpointMeta, LETTERS } from './messages.ts'
 import type { SlotCheckpoints } from './slot-checkpoints.ts'
-import { LETTERS, type Pump, type SlotParts } from './slot-parts.ts'
+import type { Pump, SlotParts } from './slot-parts.ts'
 import { type PumpOwner, SourcePump } from './source-pump.ts'
 
 /** The clock of rates ticks about so often. */
